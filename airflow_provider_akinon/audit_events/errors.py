@@ -1,0 +1,129 @@
+"""Every error that this package raises on purpose, as one tree.
+
+::
+
+    AkinonError
+    ├── InvalidInput            what was asked for cannot be asked for; nothing was sent       permanent
+    ├── ApiError                the API did not give what was asked for
+    │   ├── Rejected            400, 401, 403, 404 …: the API's own message                   permanent
+    │   ├── Throttled           429, or 503 with Retry-After
+    │   ├── Unavailable         5xx
+    │   ├── Unreachable         no answer: name not found, refused, reset, timed out
+    │   │   └── UntrustedServer the server's certificate does not verify                      permanent
+    │   ├── ProtocolError       an answer that is not the Audit Events API's
+    │   ├── RedirectRefused     a redirect that would take the key to another server          permanent
+    │   └── UnrequestedEvent    a record outside the window or the filters that were asked    permanent
+    ├── IncompleteWindow        the numbers do not prove that every event was read
+    └── ArchiveError            the object in S3 may not be replaced by what was read
+        ├── ForeignObject       it is not an export of this window, source and filters        permanent
+        └── ShrinkRefused       it holds events that the API no longer returns                permanent
+
+*Permanent* means that the same request fails in the same way until somebody changes something; the Airflow
+shells turn these into ``AirflowFailException`` (no further try), and let the others be retried.
+
+Errors carry their data as attributes. No message holds the API key. This module refuses to know Airflow.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class AkinonError(Exception):
+    """Base of every error of this package.
+
+    ``permanent`` tells whether trying again without a change is pointless.
+    """
+
+    permanent: ClassVar[bool] = False
+
+
+class InvalidInput(AkinonError, ValueError):
+    """What was asked for cannot be asked for. The message names the field, the value and what to change."""
+
+    permanent = True
+
+
+class ApiError(AkinonError):
+    """The API did not give what was asked for."""
+
+
+class Rejected(ApiError):
+    """The API refused the request: ``status`` is the HTTP status, ``detail`` its own message."""
+
+    permanent = True
+
+    def __init__(self, message: str, *, status: int, detail: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.detail = detail
+
+
+class Unavailable(ApiError):
+    """The API answered with ``status`` 5xx."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Throttled(Unavailable):
+    """The API asked to slow down: ``retry_after`` in seconds, None where it did not say how long."""
+
+    def __init__(self, message: str, *, status: int, retry_after: float | None) -> None:
+        super().__init__(message, status=status)
+        self.retry_after = retry_after
+
+
+class Unreachable(ApiError):
+    """No answer: the host name is unknown, the connection was refused or reset, or it timed out."""
+
+
+class UntrustedServer(Unreachable):
+    """The server's TLS certificate does not verify."""
+
+    permanent = True
+
+
+class ProtocolError(ApiError):
+    """An answer that is not the Audit Events API's: HTML, truncated JSON, a missing ``count``."""
+
+
+class RedirectRefused(ApiError):
+    """A redirect to another host, scheme or port. The key was not sent there."""
+
+    permanent = True
+
+
+class UnrequestedEvent(ApiError):
+    """The API returned an event outside the window or the filters that were asked for."""
+
+    permanent = True
+
+
+class IncompleteWindow(AkinonError):
+    """The numbers do not prove that every event of the window was read: ``expected`` against ``read``."""
+
+    def __init__(self, message: str, *, expected: int, read: int) -> None:
+        super().__init__(message)
+        self.expected = expected
+        self.read = read
+
+
+class ArchiveError(AkinonError):
+    """The object in S3 may not be replaced by what was read."""
+
+    permanent = True
+
+
+class ForeignObject(ArchiveError):
+    """The object at the key is not an export of this window, source and filters."""
+
+
+class ShrinkRefused(ArchiveError):
+    """The stored object holds events that the API no longer returns: ``stored`` against ``read`` events."""
+
+    def __init__(self, message: str, *, stored: int, read: int) -> None:
+        super().__init__(message)
+        self.stored = stored
+        self.read = read

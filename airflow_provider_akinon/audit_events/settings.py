@@ -1,0 +1,192 @@
+"""What the client must know of an API and an account, read from the fields of a connection.
+
+All wrong fields are reported at once, each with its name, its value and what to write instead. Unknown extras
+are refused: a misspelt ``verify`` must not fall back to a default in silence. This module refuses to send the
+key over plain http to anything but this machine, unless the connection says ``allow_http``. It reads no Airflow
+connection itself, so that it can be tested, and used, without Airflow.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import SplitResult, urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from airflow_provider_akinon.audit_events.errors import InvalidInput
+
+BARE_KEY = ("", "none")  # Airflow's forms drop a field that is left empty, so there is a word for it too
+
+
+class Extra(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The connection's extra, with its defaults. Numbers and booleans may come as text."""
+
+    remote_id: Annotated[int, Meta(ge=0)] = 1
+    """The number in the path ``/api/v1/remote/{remote_id}/``."""
+    auth_scheme: Annotated[str, Meta(pattern=r"^[!-~]*$")] = "Token"
+    """The word before the key in the Authorization header; ``""`` or ``none`` sends the bare key."""
+    timeout: Annotated[float, Meta(gt=0, le=3600)] = 30.0
+    """Seconds to wait for the API to connect, and for each part of an answer."""
+    page_size: Annotated[int, Meta(ge=1, le=100_000)] = 100
+    """Events asked for in one request; the API may give fewer."""
+    max_concurrency: Annotated[int, Meta(ge=1, le=64)] = 4
+    """Most requests that one task has in flight at a time."""
+    requests_per_second: Annotated[float, Meta(gt=0)] | None = None
+    """Most requests a second; None for no limit of our own."""
+    verify: bool | str = True
+    """Whether to verify the server's certificate, or the path of a file of CA certificates."""
+    proxies: dict[str, str] | None = None
+    """Proxies by scheme, as `requests` takes them."""
+    allow_http: bool = False
+    """Whether the key may go over unencrypted http to a host other than this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A checked connection: where the API is, the key, and how to talk to it."""
+
+    base_url: str
+    """Scheme, host and port, such as ``https://shop.example.com``."""
+    key: str
+    extra: Extra
+
+    def __repr__(self) -> str:
+        return f"Settings(base_url={self.base_url!r}, key='***', extra={self.extra!r})"
+
+    @property
+    def host(self) -> str:
+        """The host, with its port where that is not the scheme's own."""
+        return urlsplit(self.base_url).netloc
+
+    @property
+    def authorization(self) -> str:
+        """The value of the Authorization header. A secret."""
+        scheme = self.extra.auth_scheme
+        return self.key if scheme.lower() in BARE_KEY else f"{scheme} {self.key}"
+
+    @classmethod
+    def parse(
+        cls,
+        *,
+        host: str | None,
+        password: str | None,
+        port: int | None = None,
+        login: str | None = None,
+        schema: str | None = None,
+        extra: Mapping[str, Any] | str | None = None,
+    ) -> Settings:
+        """Return the settings that a connection's fields describe.
+
+        :raises InvalidInput: naming every field that is missing or wrong.
+        """
+        problems: list[str] = []
+        options = _parse_extra(extra, problems)
+        base_url = _parse_host(host, port, options.allow_http, problems)
+        key = (password or "").strip()
+        if not key:
+            problems.append("Password is empty; put the API key there")
+        elif not key.isascii() or not key.isprintable():
+            problems.append("Password holds a character that no HTTP header may hold; copy the key again")
+        for label, value in (("Login", login), ("Schema", schema)):
+            if value:
+                problems.append(f"{label}={value!r} has no meaning here; leave it empty")
+        if problems:
+            raise InvalidInput("The Akinon connection is not usable: " + "; ".join(problems) + ".")
+        return cls(base_url, key, options)
+
+
+def _parse_extra(given: Mapping[str, Any] | str | None, problems: list[str]) -> Extra:
+    extra = _from_json(given) if isinstance(given, str) and given.strip() else given or {}
+    if not isinstance(extra, Mapping):
+        problems.append('Extra is not a JSON object; write it like {"remote_id": 1}')
+        return Extra()
+    values: dict[str, Any] = {}
+    fields = {field.name: field.type for field in msgspec.structs.fields(Extra)}
+    for name, value in extra.items():
+        if name not in fields:
+            problems.append(f"Extra has the unknown field {name!r}; known are {', '.join(fields)}")
+            continue
+        # Airflow's forms store null for a field that was left empty.
+        if value is None or (value == "" and name != "auth_scheme"):
+            continue
+        try:
+            values[name] = _convert(name, value, fields[name])
+        except (msgspec.ValidationError, ValueError) as error:
+            # A proxy's URL can hold a password.
+            shown = "" if name == "proxies" else f"={value!r}"
+            problems.append(f"Extra {name}{shown} is wrong: {str(error)[:1].lower()}{str(error)[1:]}")
+    return Extra(**values)
+
+
+def _convert(name: str, value: object, wanted: Any) -> Any:
+    """Return ``value`` as the type ``wanted``; a number, boolean or object may come as text."""
+    if name == "proxies" and isinstance(value, str):
+        value = _from_json(value)
+    if name == "verify" and isinstance(value, str):
+        flags = {"true": True, "1": True, "false": False, "0": False}
+        value = flags.get(value.lower(), value)
+        if isinstance(value, str) and not Path(value).exists():
+            raise ValueError("there is no such file; give true, false or the path of a CA bundle")
+    return msgspec.convert(value, wanted, strict=False)
+
+
+def _from_json(text: str) -> object:
+    """Return the value of JSON text, None where it is not JSON."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _parse_host(host: str | None, port: int | None, allow_http: bool, problems: list[str]) -> str:
+    text = (host or "").strip().rstrip("/")
+    if not text:
+        problems.append("Host is empty; put the API's host there, such as shop.example.com")
+        return ""
+    try:
+        url = urlsplit(text if "://" in text else f"https://{text}")
+        given_port = url.port
+    except ValueError:
+        problems.append(f"Host={text!r} is not a host name or URL; write it like shop.example.com")
+        return ""
+    if url.scheme not in ("https", "http"):
+        problems.append(f"Host={text!r} has the scheme {url.scheme!r}; use https")
+    if url.username is not None or url.password is not None:
+        problems.append("Host holds a user name or password; put the API key into Password instead")
+        return ""
+    if not url.hostname or any(character.isspace() for character in text):
+        problems.append(f"Host={text!r} is not a host name or URL; write it like shop.example.com")
+        return ""
+    if url.path or url.query or url.fragment:
+        problems.append(f"Host={text!r} has a path; give the host only, such as {url.scheme}://{url.hostname}")
+    if port is not None and given_port is not None and port != given_port:
+        problems.append(f"Port={port} differs from the port in Host={text!r}; give one of them")
+    if port is not None and not 0 < port < 65536:
+        problems.append(f"Port={port} is not a port; give one between 1 and 65535, or leave it empty")
+    if url.scheme == "http" and not allow_http and not _is_loopback(url.hostname):
+        problems.append(
+            f"Host={text!r} is plain http: the key would travel unencrypted. Use https, "
+            'or set {"allow_http": true} in Extra'
+        )
+    return _origin(url, port or given_port)
+
+
+def _origin(url: SplitResult, port: int | None) -> str:
+    hostname = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
+    default = {"https": 443, "http": 80}.get(url.scheme)
+    return f"{url.scheme}://{hostname}" + (f":{port}" if port and port != default else "")
+
+
+def _is_loopback(hostname: str) -> bool:
+    if hostname == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(hostname).is_loopback
+    except ValueError:
+        return False

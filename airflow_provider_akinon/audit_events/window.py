@@ -1,0 +1,132 @@
+"""Windows of time: ``[start, end)``, aware, in UTC, never empty.
+
+Parses what users write and formats what the API, object keys and receipts need. It refuses naive datetimes,
+dates without a time, empty and reversed windows; it never guesses a time zone and knows no clock.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+
+import pendulum
+from pendulum.tz.exceptions import InvalidTimezone
+
+from airflow_provider_akinon.audit_events.errors import InvalidInput
+
+MILLISECOND = timedelta(milliseconds=1)
+
+
+def parse_instant(field: str, value: object) -> datetime:
+    """Return ``value`` (an aware datetime, or ISO 8601 text with an offset or ``Z``) as a datetime in UTC.
+
+    ``field`` is the name that an error shows.
+
+    :raises InvalidInput: it is something else, or has no time zone.
+    """
+    if isinstance(value, str):
+        try:
+            instant = datetime.fromisoformat(value.strip())
+        except ValueError:
+            raise InvalidInput(
+                f"{field}={value!r} is not an ISO 8601 date-time; write it like 2026-01-31T00:00:00Z "
+                "or 2026-01-31T00:00:00+03:00 (an offset, not the name of a time zone)"
+            ) from None
+    elif isinstance(value, datetime):
+        instant = value
+    else:
+        raise InvalidInput(f"{field}={value!r} is neither an aware datetime nor ISO 8601 text")
+    if instant.tzinfo is None or instant.utcoffset() is None:
+        raise InvalidInput(
+            f"{field}={str(value)!r} has no time zone; add one, such as 2026-01-31T00:00:00Z "
+            "or pendulum.datetime(2026, 1, 31, tz='Europe/Istanbul')"
+        )
+    instant = instant.astimezone(UTC)
+    # A plain datetime: pendulum's subclass formats and subtracts differently.
+    return datetime.combine(instant.date(), instant.time(), UTC)
+
+
+def parse_timezone(field: str, value: object) -> tzinfo:
+    """Return the IANA time zone called ``value``.
+
+    :raises InvalidInput: there is no such time zone.
+    """
+    if isinstance(value, str):
+        with suppress(InvalidTimezone, ValueError):
+            return pendulum.timezone(value)
+    raise InvalidInput(f"{field}={value!r} is not a time zone; use an IANA name such as 'Europe/Istanbul'")
+
+
+def format_instant(instant: datetime) -> str:
+    """Return ``instant`` as the API writes it: UTC with ``Z``, milliseconds, or microseconds where it has them.
+
+    ``Z`` and not ``+00:00``: an unencoded ``+`` in a query string arrives as a space.
+    """
+    digits = "microseconds" if instant.microsecond % 1000 else "milliseconds"
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=digits) + "Z"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The half-open span ``[start, end)`` of event timestamps; both are aware datetimes in UTC.
+
+    :raises InvalidInput: an edge is naive, or the window is empty or reversed.
+    """
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "start", parse_instant("start", self.start))
+        object.__setattr__(self, "end", parse_instant("end", self.end))
+        if self.start == self.end:
+            raise InvalidInput(f"the window is empty: start and end are both {format_instant(self.start)}")
+        if self.start > self.end:
+            raise InvalidInput(
+                f"start={format_instant(self.start)} is after end={format_instant(self.end)}; exchange them"
+            )
+
+    def __str__(self) -> str:
+        return f"[{format_instant(self.start)}, {format_instant(self.end)})"
+
+    @classmethod
+    def parse(cls, start: object, end: object) -> Window:
+        """Return the window between two instants as `parse_instant` takes them.
+
+        :raises InvalidInput: see `parse_instant` and `Window`.
+        """
+        return cls(parse_instant("start", start), parse_instant("end", end))
+
+    @classmethod
+    def of_period(cls, start: datetime, period: timedelta, timezone: tzinfo) -> Window:
+        """Return the window of ``period`` from ``start`` on, whole days counted on ``timezone``'s wall clock.
+
+        One day from midnight on therefore ends at the next midnight, also where clocks change.
+        """
+        local = pendulum.instance(start).in_timezone(timezone)  # type: ignore[arg-type]  # any tzinfo works
+        end = local.add(days=period.days, seconds=period.seconds, microseconds=period.microseconds)
+        return cls.parse(local, end)
+
+    def date_in(self, timezone: tzinfo) -> str:
+        """Return the date of ``start`` in ``timezone``, as ``YYYY-MM-DD``."""
+        return self.start.astimezone(timezone).date().isoformat()
+
+    def params(self) -> dict[str, str]:
+        """Return the API's query parameters for this window."""
+        return {
+            "timestamp__gte": format_instant(self.start),
+            "timestamp__lt": format_instant(self.end),
+        }
+
+    def as_dict(self) -> dict[str, str]:
+        """Return ``{"start": …, "end": …}`` as ISO 8601 text in UTC, for XCom and metadata."""
+        return {"start": format_instant(self.start), "end": format_instant(self.end)}
+
+    def contains(self, instant: datetime, resolution: timedelta = timedelta(0)) -> bool:
+        """Tell whether an event that happened in ``[instant, instant + resolution)`` can lie in the window.
+
+        The API filters by what its database holds, and may show less of it: a timestamp cut to milliseconds
+        stands for a whole millisecond.
+        """
+        return instant < self.end and (self.start <= instant or self.start < instant + resolution)

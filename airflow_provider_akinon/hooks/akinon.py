@@ -1,0 +1,168 @@
+"""The Akinon connection, and what a DAG author asks of the Audit Events API.
+
+A thin shell around `airflow_provider_akinon.audit_events`: it reads the connection, keeps the key out of the logs,
+and hands on. It refuses to work with a connection that is not wholly right.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid as uuids
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+from airflow.providers.common.compat.sdk import BaseHook, mask_secret
+
+from airflow_provider_akinon.audit_events.api import AuditEventsApi
+from airflow_provider_akinon.audit_events.errors import (
+    AkinonError,
+    InvalidInput,
+    ProtocolError,
+    Rejected,
+    UntrustedServer,
+)
+from airflow_provider_akinon.audit_events.export import export_window
+from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.settings import Settings
+from airflow_provider_akinon.audit_events.window import Window
+from airflow_provider_akinon.connection_form import BEHAVIOUR, widgets
+
+
+class AkinonHook(BaseHook):
+    """Reads the audit log of an Akinon Commerce shop.
+
+    :param akinon_conn_id: the connection. Host and API key (as the password) are required; the extra's fields are
+        those of `airflow_provider_akinon.audit_events.settings.Extra`.
+    """
+
+    conn_name_attr = "akinon_conn_id"
+    default_conn_name = "akinon_default"
+    conn_type = "akinon"
+    hook_name = "Akinon Commerce"
+
+    def __init__(self, akinon_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.akinon_conn_id = akinon_conn_id
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form's extra fields; Airflow 2 asks for them, Airflow 3 reads the provider's metadata."""
+        return widgets()
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return how the form shows the standard fields; see `get_connection_form_widgets`."""
+        return {name.replace("-", "_"): value for name, value in BEHAVIOUR.items()}
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The checked connection.
+
+        :raises InvalidInput: naming every field of the connection that is missing or wrong.
+        """
+        connection = self.get_connection(self.akinon_conn_id)
+        # Before anything can fail: an error about another field must not find the key unmasked.
+        if connection.password:
+            mask_secret(connection.password)
+        settings = Settings.parse(
+            host=connection.host,
+            port=connection.port,
+            login=connection.login,
+            password=connection.password,
+            schema=connection.schema,
+            extra=connection.extra,
+        )
+        mask_secret(settings.key)
+        mask_secret(settings.authorization)
+        return settings
+
+    @cached_property
+    def _api(self) -> AuditEventsApi:
+        return AuditEventsApi(self.settings)
+
+    def get_conn(self) -> AuditEventsApi:
+        """Return the client of the connection's API; the same one each time.
+
+        :raises InvalidInput: see `settings`.
+        """
+        return self._api
+
+    def iter_events(
+        self, start: object, end: object, filters: Mapping[str, int] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the events of ``[start, end)``, each once, by timestamp and uuid.
+
+        The window is read to local disk and proved complete before the first event is given.
+
+        :param start: an aware datetime or ISO 8601 text with an offset.
+        :param end: as ``start``; not part of the window.
+        :param filters: any of ``user``, ``content_type`` and ``object_id``, as integers.
+        :raises InvalidInput: a parameter is wrong.
+        :raises ApiError: the API failed; see `airflow_provider_akinon.audit_events.errors`.
+        :raises IncompleteWindow: the numbers do not prove that every event was read.
+        """
+        with export_window(self.get_conn(), Window.parse(start, end), Filters.parse(filters)) as export:
+            for line in export.lines():
+                yield json.loads(line)
+
+    def count(self, start: object, end: object, filters: Mapping[str, int] | None = None) -> int:
+        """Return how many events ``[start, end)`` holds now, by one small request.
+
+        Takes and raises what `iter_events` does.
+        """
+        return self.get_conn().count(Window.parse(start, end), Filters.parse(filters))
+
+    def get_event(self, uuid: str | uuids.UUID) -> dict[str, Any]:
+        """Return the event with this uuid.
+
+        :raises InvalidInput: ``uuid`` is not a UUID.
+        :raises Rejected: with ``status`` 404, where there is no such event.
+        :raises ApiError: the API failed; see `airflow_provider_akinon.audit_events.errors`.
+        """
+        return self.get_conn().get_event(uuid)
+
+    def list_page(self, **params: object) -> dict[str, Any]:
+        """Return one page as the API gives it: ``count``, ``next``, ``previous`` and ``results``.
+
+        :param params: the list endpoint's own: ``content_type``, ``object_id``, ``user``, ``limit`` and ``page`` as
+            integers; ``timestamp``, ``timestamp__gt``, ``timestamp__gte``, ``timestamp__lt`` and ``timestamp__lte``
+            as aware datetimes or ISO 8601 text; ``sort``, the name of a field, descending with a leading ``-``.
+        :raises InvalidInput: a parameter is unknown, empty or of another type; the API would ignore it in silence.
+        :raises ApiError: the API failed; see `airflow_provider_akinon.audit_events.errors`.
+        """
+        return self.get_conn().list_page(**params)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask the API for one event, once, and say what came of it, for the connection form's Test button."""
+        try:
+            settings = self.settings
+        except InvalidInput as error:
+            return False, str(error)
+        try:
+            with AuditEventsApi(settings, attempts=1) as api:
+                count = api.page({"limit": "1"}).count
+        except AkinonError as error:
+            return False, _diagnosis(error, settings)
+        return True, f"Connected to {settings.base_url}: the key sees {count} audit events of remote id " + str(
+            settings.extra.remote_id
+        )
+
+
+def _diagnosis(error: AkinonError, settings: Settings) -> str:
+    if isinstance(error, UntrustedServer):
+        return f"TLS: {error}"
+    if isinstance(error, Rejected) and error.status in (401, 403):
+        scheme = settings.extra.auth_scheme
+        return (
+            f"The API refuses the key ({error.status}: {error.detail}). Check the API key, and the authorization "
+            f"scheme: it is {scheme!r} now; Akinon's APIs take 'Token', some take the bare key ('none')"
+        )
+    if isinstance(error, Rejected) and error.status == 404 and "not the API's JSON" not in error.detail:
+        return (
+            f"{settings.base_url} has no remote id {settings.extra.remote_id} for this key "
+            f"(404: {error.detail}). Check the remote id"
+        )
+    if isinstance(error, Rejected | ProtocolError):
+        return f"{settings.base_url} does not answer like the Akinon API. Check Host. ({error})"
+    return str(error)

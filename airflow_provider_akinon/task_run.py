@@ -1,0 +1,96 @@
+"""What the operators and sensors share: the window of the task's run, and which errors end the task for good.
+
+The window is what the author gave, else what the run is for. It is never guessed: on Airflow 3 most schedules make
+runs without a data interval, and an export over such a run would be an empty file for every day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput
+from airflow_provider_akinon.audit_events.window import Window, format_instant, parse_timezone
+
+_ADVICE = (
+    "Schedule the DAG with CronDataIntervalTimetable('0 0 * * *', timezone='UTC') (on Airflow 3 from airflow.sdk, "
+    "on Airflow 2 from airflow.timetables.interval), or give the task a start and an end"
+)
+
+
+@contextmanager
+def failing_for_good() -> Iterator[None]:
+    """Turn the errors that another try cannot mend into ``AirflowFailException``; let the others pass."""
+    try:
+        yield
+    except AkinonError as error:
+        if error.permanent:
+            raise AirflowFailException(str(error)) from error
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRequest:
+    """What an author said about the window: both edges or none, and how long a partition is."""
+
+    start: object
+    end: object
+    partition_period: timedelta | None
+    partition_timezone: str
+
+    def resolve(self, context: Mapping[str, Any]) -> Window:
+        """Return the window: the given edges, else the run's data interval, else its partition.
+
+        :param context: the task's context.
+        :raises InvalidInput: there is no window, or it is empty, reversed or without a time zone.
+        """
+        timezone = parse_timezone("partition_timezone", self.partition_timezone)
+        if self.start is not None or self.end is not None:
+            if self.start is None or self.end is None:
+                missing = "start" if self.start is None else "end"
+                raise InvalidInput(f"{missing} is missing; give start and end, or neither for the run's interval")
+            return Window.parse(self.start, self.end)
+        start, end = context.get("data_interval_start"), context.get("data_interval_end")
+        if start is not None and end is not None and start != end:
+            return Window.parse(start, end)
+        partition = _partition_date(context)
+        if partition is not None:
+            if self.partition_period is None:
+                raise InvalidInput(
+                    f"partition_period is missing: the run is for the partition {format_instant(partition)}, which "
+                    "is a point in time; give its length, such as timedelta(days=1)"
+                )
+            return Window.of_period(partition, self.partition_period, timezone)
+        if start is not None and start == end:
+            raise InvalidInput(
+                f"The run's data interval is empty: it starts and ends at {format_instant(start)}. On Airflow 3, "
+                f"'@daily', cron strings and timedeltas make such runs. {_ADVICE}"
+            )
+        raise InvalidInput(
+            "The run has no data interval, as it was triggered by hand, by the API without a logical date, or by "
+            f"an asset. {_ADVICE}"
+        )
+
+
+def refuse_future(window: Window) -> None:
+    """Make sure that ``window`` has ended by this machine's clock.
+
+    :raises InvalidInput: it has not; an export now would lack what is still to come.
+    """
+    now = datetime.now(UTC)
+    if window.end > now:
+        raise InvalidInput(
+            f"end={format_instant(window.end)} is in the future (now is {format_instant(now)}): events of the window "
+            "are still to come. Give an end that has passed, or wait for it"
+        )
+
+
+def _partition_date(context: Mapping[str, Any]) -> datetime | None:
+    # Airflow 3.2 and later; a run elsewhere has none.
+    date = context.get("partition_date")
+    return date if isinstance(date, datetime) else getattr(context.get("dag_run"), "partition_date", None)
