@@ -1,0 +1,59 @@
+# Everything here runs from a clean clone with Python ≥ 3.11 and make. `make` alone lists what there is.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+AIRFLOW_3 := .venv/airflow-3.3
+AIRFLOW_2 := .venv/airflow-2.11
+BENCHMARK := .venv/benchmark
+PACKAGE := -e '.[sandbox]' --group test
+PYTEST := -m pytest -m 'not system'
+
+.PHONY: help demo test test-3.3 test-2.11 system lint types docs benchmark constraints clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(AIRFLOW_3)/.made ## Export three days from a sandbox API to a real S3 through Airflow, and check every object
+	$(AIRFLOW_3)/bin/python -m airflow_provider_akinon.sandbox.demo
+
+test: test-3.3 test-2.11 ## Run the tests on both Airflow lines
+
+test-3.3: $(AIRFLOW_3)/.made ## Run the tests on Airflow 3.3
+	.ci/with-airflow $(AIRFLOW_3) python $(PYTEST) $(ARGS)
+
+test-2.11: $(AIRFLOW_2)/.made ## Run the tests on Airflow 2.11
+	.ci/with-airflow $(AIRFLOW_2) python $(PYTEST) $(ARGS)
+
+system: $(AIRFLOW_3)/.made $(AIRFLOW_2)/.made ## Run the tests that start whole Airflow installations (PostgreSQL needed)
+	.ci/with-airflow $(AIRFLOW_3) python -m pytest -m system $(ARGS)
+	.ci/with-airflow $(AIRFLOW_2) python -m pytest -m system $(ARGS)
+
+lint: $(AIRFLOW_3)/.made ## Check style and format
+	$(AIRFLOW_3)/bin/ruff check .
+	$(AIRFLOW_3)/bin/ruff format --check .
+
+types: $(AIRFLOW_3)/.made ## Check the types
+	$(AIRFLOW_3)/bin/mypy
+
+docs: $(AIRFLOW_3)/.made ## Build the documentation into docs/_build/html
+	.ci/with-airflow $(AIRFLOW_3) sphinx-build -W -n -q --keep-going docs docs/_build/html
+
+benchmark: $(BENCHMARK)/.made ## Compare with what else could do the job; prints a table, draws a plot
+	$(BENCHMARK)/bin/python -m benchmarks $(ARGS)
+
+constraints: ## Pin the newest versions that fit together (needs uv)
+	.ci/constraints
+
+clean: ## Remove environments and everything built
+	rm -rf .venv .demo dist docs/_build
+
+$(AIRFLOW_3)/.made: pyproject.toml constraints/airflow-3.3.txt .ci/environment
+	.ci/environment airflow-3.3 constraints/airflow-3.3.txt "3.11 3.12 3.13" \
+		$(PACKAGE) --group lint --group docs 'apache-airflow~=3.3.0'
+
+$(AIRFLOW_2)/.made: pyproject.toml constraints/airflow-2.11.txt .ci/environment
+	.ci/environment airflow-2.11 constraints/airflow-2.11.txt "3.12 3.11" $(PACKAGE) 'apache-airflow~=2.11.0'
+
+$(BENCHMARK)/.made: pyproject.toml constraints/benchmark.txt benchmarks/requirements.txt .ci/environment
+	.ci/environment benchmark constraints/benchmark.txt "3.11 3.12 3.13" -e . -r benchmarks/requirements.txt

@@ -1,0 +1,58 @@
+"""What the tests stand on: real processes, started once for all tests that share them, and stopped at the end.
+
+Nothing here is a mock. The API is the sandbox's, the S3 is SeaweedFS, and connections come from the environment,
+as users may give them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from uuid import uuid4
+
+import pytest
+
+from airflow_provider_akinon.sandbox import Sandbox
+from airflow_provider_akinon.sandbox.s3 import LocalS3
+
+# Before anything imports Airflow, which reads them then.
+os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+os.environ.setdefault("AIRFLOW__CORE__UNIT_TEST_MODE", "False")
+
+UNTIL = "2026-02-01T00:00:00Z"
+"""The end of the span that the shared sandbox's events cover."""
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[LocalS3]:
+    with LocalS3.start() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Iterator[Sandbox]:
+    """A plain API with 30,000 events in the ten days before `UNTIL`. Do not change its events; start your own."""
+    with Sandbox.start(events=30_000, days=10, until=UNTIL, narrow_key="narrow-key") as api:
+        yield api
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return a function that makes ``akinon_default`` a connection to a sandbox, with fields replaced."""
+
+    def connect(api: Sandbox, extra: dict[str, object] | None = None, **fields: object) -> None:
+        connection = json.loads(api.connection_json()) | fields
+        connection["extra"] = {**(connection.get("extra") or {}), **(extra or {})}
+        monkeypatch.setenv("AIRFLOW_CONN_AKINON_DEFAULT", json.dumps(connection))
+
+    return connect
+
+
+@pytest.fixture
+def bucket(s3: LocalS3, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A new, empty bucket that ``aws_default`` leads to."""
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(s3.connection()))
+    name = f"audit-{uuid4().hex}"
+    s3.client().create_bucket(Bucket=name)
+    return name
