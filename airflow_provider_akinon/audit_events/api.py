@@ -15,15 +15,13 @@ from __future__ import annotations
 
 import json
 import math
-import random
-import threading
 import time
 import uuid as uuids
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Annotated, Any, TypeVar
-from urllib.parse import urljoin, urlsplit
+from typing import Any, TypeVar
+from urllib.parse import urlencode, urljoin, urlsplit
 
 import msgspec
 import requests
@@ -46,6 +44,8 @@ from airflow_provider_akinon.audit_events.errors import (
     UntrustedServer,
 )
 from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.pace import Clock, Pace
+from airflow_provider_akinon.audit_events.records import Page, parse_page, parse_requested_events
 from airflow_provider_akinon.audit_events.settings import Settings
 from airflow_provider_akinon.audit_events.window import Window, format_instant, parse_instant
 
@@ -53,6 +53,8 @@ ATTEMPTS = 7
 """Tries of one request before it fails; with the waits between them about half a minute."""
 LONGEST_RETRY_AFTER = 300.0
 """Seconds; an API that asks for a longer pause gets it from Airflow's retry, which frees the worker."""
+PUSH_BACK = 1.0
+"""Seconds to pause where the API says that it is too much, and not for how long."""
 CONNECT_TIMEOUT = 10.0
 """Seconds to connect, where the connection's ``timeout`` is not shorter."""
 
@@ -63,41 +65,26 @@ PARAMETERS = (*INTEGER_PARAMETERS, *TIME_PARAMETERS, "sort")
 
 _SAME_ORIGIN_REDIRECTS = 3
 
-_NO_ANSWER = (
-    requests.ConnectionError,
-    requests.Timeout,
-    requests.exceptions.ChunkedEncodingError,
-    requests.exceptions.ContentDecodingError,
-)
+_PIECE = 1 << 20
+_NO_ANSWER = (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError)
 
 T = TypeVar("T")
-
-
-class Page(msgspec.Struct, frozen=True):
-    """A page of events: how many match in all, and the records of this page as the API wrote them."""
-
-    count: Annotated[int, msgspec.Meta(ge=0)]
-    results: list[msgspec.Raw]
-
-
-_decode_page = msgspec.json.Decoder(Page).decode
 
 
 class AuditEventsApi:
     """A client of one API and account. Safe to share between threads; close it, or use it in a ``with``.
 
-    ``attempts`` bounds the tries of one request; ``sleep`` is how it waits between them (seconds).
+    ``attempts`` bounds the tries of one request; ``clock`` is what it waits by, the module ``time``.
     """
 
-    def __init__(
-        self, settings: Settings, *, attempts: int = ATTEMPTS, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, settings: Settings, *, attempts: int = ATTEMPTS, clock: Clock = time) -> None:
         self.settings = settings
         extra = settings.extra
         self._url = f"{settings.base_url}/api/v1/remote/{extra.remote_id}/data-warehouse/audit-events/"
         self._timeout = (min(CONNECT_TIMEOUT, extra.timeout), extra.timeout)
-        self._pace = _Pace(extra.requests_per_second, sleep)
-        self._session = requests.Session()
+        self._clock = clock
+        self._pace = Pace.shared(settings, clock)
+        self._session = _Session()
         # An auth object, not a header: requests would replace a header by what .netrc says.
         self._session.auth = _ApiKey(settings.authorization)
         self._session.headers.update(
@@ -105,11 +92,17 @@ class AuditEventsApi:
         )
         adapter = HTTPAdapter(pool_connections=1, pool_maxsize=extra.max_concurrency, pool_block=True)
         self._session.mount(settings.base_url, adapter)
+        # Done once, and not for each request: half of what a request costs. `verify` and the proxies are merged in
+        # here, as the environment would override those of a session.
+        self._request = self._session.prepare_request(requests.Request("GET", self._url))
+        self._sending = self._session.merge_environment_settings(
+            self._url, extra.proxies or {}, True, extra.verify, None
+        )
         self._retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(attempts),
             retry=tenacity.retry_if_exception(_is_passing),
             wait=_wait,
-            sleep=sleep,
+            sleep=clock.sleep,
             reraise=True,
         )
 
@@ -128,14 +121,17 @@ class AuditEventsApi:
 
         :raises ApiError: the API did not give it; see `errors`.
         """
-        return self._get(self._url, params, _decode_page)
+        return self._get(self._url, params, parse_page)
 
     def count(self, window: Window, filters: Filters) -> int:
         """Return how many events of ``window`` match ``filters`` now, by one small request.
 
-        :raises ApiError: the API did not say; see `errors`.
+        :raises ApiError: the API did not say, or counts what was not asked for; see `errors`.
         """
-        return self.page({**window.params(), **filters.params(), "limit": "1"}).count
+        page = self.page({**window.params(), **filters.params(), "limit": "1"})
+        # The event that comes with the count tells whether the API heeds the filters.
+        parse_requested_events(page.results, window, filters)
+        return page.count
 
     def list_page(self, **params: object) -> dict[str, Any]:
         """Return one page as the API gives it: ``count``, ``next``, ``previous``, ``results``.
@@ -168,49 +164,66 @@ class AuditEventsApi:
         return answer
 
     def _try(self, url: str, params: Mapping[str, str], decode: Callable[[bytes], T]) -> T:
-        self._pace.wait()
-        response = self._send(url, params)
+        with self._pace.turn():
+            response, body = self._send(url, params)
         if response.status_code != 200:
-            raise self._refusal(response)
+            refusal = self._refusal(response, body)
+            if isinstance(refusal, Throttled) and _is_passing(refusal):
+                self._pace.push_back(PUSH_BACK if refusal.retry_after is None else refusal.retry_after)
+            raise refusal
         try:
-            return decode(response.content)
+            return decode(body)
         except (msgspec.DecodeError, ValueError) as error:
             kind = response.headers.get("Content-Type", "no content type")
             raise ProtocolError(
                 f"{url} answered 200 with something that is not the Audit Events API's JSON "
-                f"({kind}, {len(response.content)} bytes): {error}"
+                f"({kind}, {len(body)} bytes): {error}"
             ) from error
 
-    def _send(self, url: str, params: Mapping[str, str]) -> requests.Response:
-        """Send one request, following only redirects that stay on the same origin."""
-        extra = self.settings.extra
+    def _send(self, url: str, params: Mapping[str, str]) -> tuple[requests.Response, bytes]:
+        """Send one request and return the answer with its body, following only redirects on the same origin."""
+        request = self._request.copy()
+        request.url = f"{url}?{urlencode(params)}" if params else url
         for _ in range(_SAME_ORIGIN_REDIRECTS + 1):
             try:
-                response = self._session.get(
-                    url,
-                    params=params,
-                    timeout=self._timeout,
-                    allow_redirects=False,
-                    # Given here and not to the session, whose values the environment would override.
-                    verify=extra.verify,
-                    proxies=extra.proxies,
-                )
+                response = self._session.send(request, timeout=self._timeout, allow_redirects=False, **self._sending)
+                with response:
+                    body = self._body(response)
             except _NO_ANSWER as error:
                 raise _unreachable(self.settings.base_url, error) from error
             if not response.is_redirect:
-                return response
-            target = urljoin(url, response.headers["Location"])
-            if _origin(target) != _origin(self._url):
+                return response, body
+            location = response.headers["Location"]
+            try:
+                target = urljoin(request.url, location)
+                origin = _origin(target)
+            except ValueError:
+                raise ProtocolError(f"{url} redirects to {location!r}, which is no URL") from None
+            if origin != _origin(self._url):
                 raise RedirectRefused(
-                    f"{url} redirects to {_origin(target)}; the key goes to {self.settings.base_url} only. "
+                    f"{url} redirects to {origin}; the key goes to {self.settings.base_url} only. "
                     "If the API has moved, change Host in the connection"
                 )
-            url, params = target, {}
+            request.url = target
         raise ProtocolError(f"{url} redirects more than {_SAME_ORIGIN_REDIRECTS} times")
 
-    def _refusal(self, response: requests.Response) -> ApiError:
+    def _body(self, response: requests.Response) -> bytes:
+        """Return the body, read as it comes, and not for longer than the timeout: it may come in drips.
+
+        Straight from the transport, at half the cost of ``response.content``.
+        """
+        timeout = self.settings.extra.timeout
+        deadline = self._clock.monotonic() + timeout
+        pieces = []
+        while piece := response.raw.read1(_PIECE, decode_content=True):
+            pieces.append(piece)
+            if self._clock.monotonic() > deadline:
+                raise Unreachable(f"{self.settings.base_url} did not finish its answer within {timeout:g} s")
+        return b"".join(pieces)
+
+    def _refusal(self, response: requests.Response, body: bytes) -> ApiError:
         status = response.status_code
-        detail = self._detail(response)
+        detail = self._detail(response, body)
         message = f"The Akinon API answered {status}: {detail}"
         retry_after = _retry_after(response.headers.get("Retry-After"))
         if status == 429 or (status == 503 and retry_after is not None):
@@ -222,10 +235,10 @@ class AuditEventsApi:
             return Rejected(f"{message} ({self._url})", status=status, detail=detail)
         return ProtocolError(f"{message} ({self._url})")
 
-    def _detail(self, response: requests.Response) -> str:
+    def _detail(self, response: requests.Response, body: bytes) -> str:
         """Return the API's own message, shortened, and without the key should the API repeat it."""
         try:
-            answer = json.loads(response.content)
+            answer = json.loads(body)
         except ValueError:
             kind = response.headers.get("Content-Type", "").partition(";")[0] or "unknown type"
             return f"{response.reason or 'no reason'} (a body of {kind}, not the API's JSON)"
@@ -246,6 +259,13 @@ def _object_with(*names: str) -> Callable[[bytes], dict[str, Any]]:
     return decode
 
 
+class _Session(requests.Session):
+    """A session that looks at no redirect; requests would prepare the next request even where it may not send it."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Return None: the client itself decides."""
+
+
 class _ApiKey(AuthBase):
     """Adds the Authorization header."""
 
@@ -255,25 +275,6 @@ class _ApiKey(AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["Authorization"] = self._authorization
         return request
-
-
-class _Pace:
-    """Spaces requests evenly, so that no second sees more than ``per_second`` of them."""
-
-    def __init__(self, per_second: float | None, sleep: Callable[[float], None]) -> None:
-        self._gap = 1 / per_second if per_second else 0.0
-        self._sleep = sleep
-        self._lock = threading.Lock()
-        self._next = 0.0
-
-    def wait(self) -> None:
-        if not self._gap:
-            return
-        with self._lock:
-            now = time.monotonic()
-            turn = max(now, self._next)
-            self._next = turn + self._gap
-        self._sleep(turn - now)
 
 
 def _query(params: Mapping[str, object]) -> dict[str, str]:
@@ -301,7 +302,7 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}:{port}"
 
 
-def _unreachable(base_url: str, error: requests.RequestException) -> Unreachable:
+def _unreachable(base_url: str, error: requests.RequestException | urllib3.exceptions.HTTPError) -> Unreachable:
     reason = getattr(error.args[0] if error.args else None, "reason", None)
     if isinstance(error, requests.exceptions.SSLError):
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
@@ -312,7 +313,7 @@ def _unreachable(base_url: str, error: requests.RequestException) -> Unreachable
         return Unreachable(f"TLS with {base_url} failed; does it speak https on this port? ({reason or error})")
     if isinstance(error, requests.exceptions.ProxyError):
         return Unreachable(f"The proxy on the way to {base_url} did not connect")
-    if isinstance(error, requests.Timeout):
+    if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
         return Unreachable(f"{base_url} did not answer in time ({type(error).__name__})")
     if isinstance(reason, urllib3.exceptions.NameResolutionError):
         return Unreachable(f"The host of {base_url} is unknown: its name does not resolve. Check Host")
@@ -347,8 +348,8 @@ def _is_passing(error: BaseException) -> bool:
 def _wait(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     if isinstance(error, Throttled) and error.retry_after is not None:
-        return error.retry_after + random.uniform(0, 0.5)  # noqa: S311 - jitter, no cryptography
+        return 0.0  # the pace makes everybody wait
     return _backoff(state)
 
 
-_backoff = tenacity.wait_exponential_jitter(initial=0.5, max=30, jitter=0.5)
+_backoff = tenacity.wait_exponential(multiplier=0.5, max=30) + tenacity.wait_random(0, 0.5)

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import IO
 
-from airflow_provider_akinon.audit_events.encoding import Event, parse_event
 from airflow_provider_akinon.audit_events.errors import ForeignObject, InvalidInput, ShrinkRefused
 from airflow_provider_akinon.audit_events.export import Export
 from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.records import Event, parse_event
 from airflow_provider_akinon.audit_events.window import Window
 
 EXTENSION = ".jsonl.gz"

@@ -1,102 +1,76 @@
 """Events as they are stored: gzip JSON Lines, each line the record as the API wrote it.
 
-A record passes through as bytes: unknown fields, huge integers, ``1.10`` and the order of keys stay as they were;
-only white space between tokens goes, so that a record is one line. The same events give the same bytes (the gzip
-header holds no time and no name), in one environment: another zlib may compress differently, so the SHA-256 of
-the uncompressed content is the lasting identity.
+The same events give the same bytes (the gzip header holds no time and no name), in one environment: another zlib
+may compress differently, so the SHA-256 of the uncompressed content is the lasting identity. This module refuses
+events that do not strictly ascend by timestamp and uuid: nothing is written twice, or out of order.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-from datetime import UTC, datetime, timedelta
-from typing import IO, NamedTuple
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import IO
 
-import msgspec
-
-from airflow_provider_akinon.audit_events.errors import ProtocolError, UnrequestedEvent
-from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.window import MILLISECOND, Window, format_instant
+from airflow_provider_akinon.audit_events.errors import ProtocolError
+from airflow_provider_akinon.audit_events.records import Event
+from airflow_provider_akinon.audit_events.window import format_instant
 
 CONTENT_TYPE = "application/gzip"
 
-
-class Event(NamedTuple):
-    """An audit event: what orders it, and the record. Sorts by ``(timestamp, uuid)``."""
-
-    timestamp: datetime
-    uuid: str
-    line: bytes
-    """The record as the API wrote it, on one line, without a line break at its end."""
+_BLOCK = 256 * 1024
+_QUEUED = 8
 
 
-class _Fields(msgspec.Struct, frozen=True):
-    """The fields of a record that the export reads; all others stay bytes."""
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some events as they will be stored, in order. One piece of memory, for what may wait for its turn."""
 
-    timestamp: str
-    uuid: str
-    user: msgspec.Raw = msgspec.Raw(b"null")
-    content_type: msgspec.Raw = msgspec.Raw(b"null")
-    object_id: msgspec.Raw = msgspec.Raw(b"null")
+    count: int
+    lines: bytes
+    """Each event's line, with a line feed at its end."""
+    uuids: bytes
+    """Each event's uuid, with a line feed at its end."""
+    first: tuple[datetime, str] | None
+    """Timestamp and uuid of the first event, None where there is none; ``last`` likewise."""
+    last: tuple[datetime, str] | None
 
+    @classmethod
+    def of(cls, events: Sequence[Event]) -> Block:
+        """Return the block of ``events``.
 
-_decode_fields = msgspec.json.Decoder(_Fields).decode
-
-
-def parse_event(record: bytes) -> Event:
-    """Return the event of a record's JSON.
-
-    :raises ProtocolError: the record has no ``uuid``, or no ``timestamp`` with a time zone.
-    """
-    return _event(record, _parse_fields(record))
-
-
-def parse_requested_event(record: bytes, window: Window, filters: Filters) -> Event:
-    """Return the event of a record's JSON, checked against what was asked for.
-
-    :raises ProtocolError: see `parse_event`.
-    :raises UnrequestedEvent: it lies outside ``window``, or does not match ``filters``.
-    """
-    fields = _parse_fields(record)
-    event = _event(record, fields)
-    # A timestamp of at most three digits may be a longer one that was cut.
-    resolution = MILLISECOND if len(fields.timestamp.partition(".")[2].rstrip("Z")) <= 3 else timedelta(0)
-    if not window.contains(event.timestamp, resolution):
-        raise UnrequestedEvent(
-            f"The API returned event {event.uuid} of {format_instant(event.timestamp)}, "
-            f"outside the window {window} that was asked for"
+        :raises ProtocolError: they do not strictly ascend by timestamp and uuid.
+        """
+        keys = [event[:2] for event in events]
+        for before, after in pairwise(keys):
+            _require_ascent(before, after)
+        return cls(
+            count=len(events),
+            lines=b"".join([event.line + b"\n" for event in events]),
+            uuids="".join([event.uuid + "\n" for event in events]).encode(),
+            first=keys[0] if keys else None,
+            last=keys[-1] if keys else None,
         )
-    if filters.as_dict():
-        mismatch = filters.mismatch({name: msgspec.json.decode(getattr(fields, name)) for name in filters.as_dict()})
-        if mismatch:
-            raise UnrequestedEvent(f"The API returned event {event.uuid}, whose {mismatch}")
-    return event
 
 
-def _parse_fields(record: bytes) -> _Fields:
-    try:
-        return _decode_fields(record)
-    except msgspec.DecodeError as error:
-        raise ProtocolError(f"The API returned a record that is not an audit event: {error}") from error
-
-
-def _event(record: bytes, fields: _Fields) -> Event:
-    try:
-        timestamp = datetime.fromisoformat(fields.timestamp)
-    except ValueError:
-        timestamp = None
-    if timestamp is None or timestamp.tzinfo is None:
+def _require_ascent(before: tuple[datetime, str], after: tuple[datetime, str]) -> None:
+    if after <= before:
         raise ProtocolError(
-            f"Event {fields.uuid} has the timestamp {fields.timestamp!r}, not a date-time with a time zone"
+            f"The API gave event {after[1]} of {format_instant(after[0])} after event {before[1]} of "
+            f"{format_instant(before[0])}: twice, or out of order"
         )
-    return Event(timestamp.astimezone(UTC), fields.uuid, msgspec.json.format(record, indent=-1))
 
 
 class JsonLinesGzip:
     """Writes events to ``file`` as gzip JSON Lines, and keeps what identifies them.
 
-    Use it in a ``with``: the figures are final after it. Memory does not grow with the events.
+    Compression has a thread of its own: zlib lets other Python threads run. Use it in a ``with``: the figures are
+    final after it. Memory does not grow with the events.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -105,20 +79,38 @@ class JsonLinesGzip:
         self._content = hashlib.sha256()
         self._stored = _Hashed(file)
         self._gzip = gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=self._stored, mtime=0)
+        self._pieces: list[bytes] = []
+        self._piece_bytes = 0
+        self._rest = bytearray()
+        self._last: tuple[datetime, str] | None = None
+        self._thread = ThreadPoolExecutor(1, "akinon-gzip")
+        self._queued: deque[Future[None]] = deque()
 
     def __enter__(self) -> JsonLinesGzip:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._gzip.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._thread:
+            if kind is None:
+                self._hand_over(last=True)
+                self._wait(0)
 
-    def write(self, event: Event) -> None:
-        """Append an event."""
-        line = event.line + b"\n"
-        self._content.update(line)
-        self._uuids.update(event.uuid.encode() + b"\n")
-        self._gzip.write(line)
-        self.count += 1
+    def write(self, block: Block) -> None:
+        """Append events.
+
+        :raises ProtocolError: they do not follow those that were written, by timestamp and uuid.
+        """
+        if block.first is None:
+            return
+        if self._last is not None:
+            _require_ascent(self._last, block.first)
+        self._last = block.last
+        self.count += block.count
+        self._uuids.update(block.uuids)
+        self._pieces.append(block.lines)
+        self._piece_bytes += len(block.lines)
+        if self._piece_bytes >= _BLOCK:
+            self._hand_over()
 
     @property
     def size(self) -> int:
@@ -139,6 +131,30 @@ class JsonLinesGzip:
     def uuids_sha256(self) -> str:
         """SHA-256 of the events' uuids in the file's order, each followed by a line feed, hex."""
         return self._uuids.hexdigest()
+
+    def _hand_over(self, *, last: bool = False) -> None:
+        """Let the thread compress what was written; waits where it is far behind."""
+        pieces, self._pieces, self._piece_bytes = self._pieces, [], 0
+        self._wait(_QUEUED)
+        self._queued.append(self._thread.submit(self._compress, pieces, last))
+
+    def _compress(self, pieces: list[bytes], last: bool) -> None:
+        for piece in pieces:
+            self._content.update(piece)
+            self._rest += piece
+        # In blocks of one size, however the events came: a compressor may give other bytes for other blocks.
+        whole = len(self._rest) if last else len(self._rest) - len(self._rest) % _BLOCK
+        with memoryview(self._rest) as rest:
+            for start in range(0, whole, _BLOCK):
+                self._gzip.write(rest[start : min(start + _BLOCK, whole)])
+        del self._rest[:whole]
+        if last:
+            self._gzip.close()
+
+    def _wait(self, queued: int) -> None:
+        """Wait until no more than ``queued`` blocks are left to compress; raises what the thread met."""
+        while len(self._queued) > queued:
+            self._queued.popleft().result()
 
 
 class _Hashed:

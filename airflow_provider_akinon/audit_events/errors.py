@@ -6,15 +6,15 @@
     ├── InvalidInput            what was asked for cannot be asked for; nothing was sent       permanent
     ├── ApiError                the API did not give what was asked for
     │   ├── Rejected            400, 401, 403, 404 …: the API's own message                   permanent
-    │   ├── Throttled           429, or 503 with Retry-After
     │   ├── Unavailable         5xx
+    │   │   └── Throttled       429, or 503 with Retry-After
     │   ├── Unreachable         no answer: name not found, refused, reset, timed out
     │   │   └── UntrustedServer the server's certificate does not verify                      permanent
     │   ├── ProtocolError       an answer that is not the Audit Events API's
     │   ├── RedirectRefused     a redirect that would take the key to another server          permanent
     │   └── UnrequestedEvent    a record outside the window or the filters that were asked    permanent
     ├── IncompleteWindow        the numbers do not prove that every event was read
-    └── ArchiveError            the object in S3 may not be replaced by what was read
+    └── ArchiveError            the object in S3 may not be replaced by what was read         permanent
         ├── ForeignObject       it is not an export of this window, source and filters        permanent
         └── ShrinkRefused       it holds events that the API no longer returns                permanent
 
@@ -26,7 +26,10 @@ Errors carry their data as attributes. No message holds the API key. This module
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from airflow_provider_akinon.audit_events.window import Window
 
 
 class AkinonError(Exception):
@@ -102,12 +105,18 @@ class UnrequestedEvent(ApiError):
 
 
 class IncompleteWindow(AkinonError):
-    """The numbers do not prove that every event of the window was read: ``expected`` against ``read``."""
+    """The numbers do not prove that every event of the window was read: ``expected`` against ``read``.
 
-    def __init__(self, message: str, *, expected: int, read: int) -> None:
+    ``slices`` are those that moved, each as its window, the events that the API counts in it, and those read.
+    """
+
+    def __init__(
+        self, message: str, *, expected: int, read: int, slices: tuple[tuple[Window, int, int], ...] = ()
+    ) -> None:
         super().__init__(message)
         self.expected = expected
         self.read = read
+        self.slices = slices
 
 
 class ArchiveError(AkinonError):

@@ -1,29 +1,42 @@
 """The export of a window to a local file, proved complete before anyone else sees it.
 
-The API's ``count`` respects the filters, so completeness needs no trust in page numbers: the events read are as
-many as one closing count of the whole window says, or the window is read again, a few times, or the export fails.
-What the counts cannot show: a deletion and an insertion that cancel out between two requests, and a count that is
-stale. This module refuses to return a file whose numbers do not add up.
+Every answer of the API brings a ``count`` that respects the filters, so completeness needs no trust in page
+numbers. The events read are distinct and lie in the window, each given by the API. So where they are as many as one
+count of the whole window, asked for after the last of them was read, they are all of them: that closing count is
+the proof. Where it differs, events came or went while the window was read. Then its slices are counted again, those
+that moved are read again, the file is rebuilt from them and from what stood, and the window is counted again;
+within bounds, or the export fails and says which slices moved, and how fast.
+
+What counts can prove: a history that only grows, with fresh counts, as an audit log is. A deletion and an insertion
+that cancel out between two requests, and a count that is stale, lie outside the proof. After deletions the file
+still holds nothing that the API did not return. This module refuses to give a file whose numbers do not add up.
 """
 
 from __future__ import annotations
 
 import gzip
 import tempfile
-from collections.abc import Iterator
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import IO
 
-from airflow_provider_akinon.audit_events.api import AuditEventsApi
-from airflow_provider_akinon.audit_events.encoding import Event, JsonLinesGzip
-from airflow_provider_akinon.audit_events.errors import IncompleteWindow, ProtocolError
+from airflow_provider_akinon.audit_events.encoding import Block, JsonLinesGzip
+from airflow_provider_akinon.audit_events.errors import IncompleteWindow
 from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.slices import read_slice
-from airflow_provider_akinon.audit_events.window import Window, format_instant
+from airflow_provider_akinon.audit_events.reading import Reader, Stretch
+from airflow_provider_akinon.audit_events.records import parse_event
+from airflow_provider_akinon.audit_events.settings import Settings
+from airflow_provider_akinon.audit_events.slices import PagesOfEvents
+from airflow_provider_akinon.audit_events.window import Window
 
-READINGS = 3
-"""Times that a window is read before the export fails, when events come in while it is read."""
+SLICE_EVENTS = 1000
+"""Events that a slice of the file holds before the next begins: what is counted, and read, again as one."""
+MENDING_REQUESTS = 300
+"""Requests that mending a window may take, beside four times those that its first reading took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +57,11 @@ class Export:
 
     def lines(self) -> Iterator[bytes]:
         """Yield the stored lines, uncompressed, from the first on; leaves the file at its start."""
-        self.file.seek(0)
-        with gzip.open(self.file) as lines:
-            yield from lines
-        self.file.seek(0)
+        return _lines(self.file)
 
 
 @contextmanager
-def export_window(api: AuditEventsApi, window: Window, filters: Filters) -> Iterator[Export]:
+def export_window(api: PagesOfEvents, window: Window, filters: Filters) -> Iterator[Export]:
     """Read ``window`` into a temporary file on local disk and give it, proved complete.
 
     The file has no name, so that nothing stays behind even when the process is killed.
@@ -59,47 +69,127 @@ def export_window(api: AuditEventsApi, window: Window, filters: Filters) -> Iter
     :raises ApiError: the API failed, or gave what was not asked for; see `errors`.
     :raises IncompleteWindow: the events read are not as many as the API counts.
     """
-    for _ in range(READINGS):
-        with tempfile.TemporaryFile(prefix="akinon-audit-events-") as file:
+    reader = Reader(api, filters)
+    draft = _Draft.write(reader.read([window]))
+    try:
+        allowance = MENDING_REQUESTS + 5 * reader.requests
+        began, first = time.monotonic(), None
+        while (count := reader.count(window)) != draft.lines.count or any(slice_.fell for slice_ in draft.slices):
+            first = count if first is None else first
+            moved = _moved(draft, reader)
+            if reader.requests > allowance:
+                pace = (count - first) / max(1e-3, time.monotonic() - began)
+                raise _incomplete(window, count, draft.lines.count, moved, pace)
+            mended = _Draft.write(_mended(draft, reader, [slice_ for slice_, _, _ in moved]))
+            draft.file.close()
+            draft = mended
+        draft.file.seek(0)
+        yield Export(
+            window=window,
+            filters=filters,
+            source=source_of(api.settings),
+            count=count,
+            file=draft.file,
+            size=draft.lines.size,
+            sha256=draft.lines.sha256,
+            content_sha256=draft.lines.content_sha256,
+            uuids_sha256=draft.lines.uuids_sha256,
+        )
+    finally:
+        draft.file.close()
+
+
+def source_of(settings: Settings) -> str:
+    """Return the name of an API and account, for keys and metadata."""
+    return f"{settings.host}/remote/{settings.extra.remote_id}"
+
+
+@dataclass(slots=True)
+class _Slice:
+    """A stretch of the file: the window it covers, its lines, and whether a count fell while it was read."""
+
+    window: Window
+    count: int
+    fell: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A file that is not proved yet, and the slices that it consists of, in order."""
+
+    file: IO[bytes]
+    lines: JsonLinesGzip
+    slices: list[_Slice]
+
+    @classmethod
+    def write(cls, stretches: Iterable[Stretch]) -> _Draft:
+        """Write the events of ``stretches``, which tile a window in order."""
+        slices: list[_Slice] = []
+        file = tempfile.TemporaryFile(prefix="akinon-audit-events-")  # noqa: SIM115 - closed by the draft's owner
+        try:
             with JsonLinesGzip(file) as lines:
-                for event in _ascending(read_slice(api, window, filters)):
-                    lines.write(event)
-            expected = api.count(window, filters)
-            if lines.count == expected:
-                file.seek(0)
-                yield Export(
-                    window=window,
-                    filters=filters,
-                    source=source_of(api),
-                    count=lines.count,
-                    file=file,
-                    size=lines.size,
-                    sha256=lines.sha256,
-                    content_sha256=lines.content_sha256,
-                    uuids_sha256=lines.uuids_sha256,
-                )
-                return
-    raise IncompleteWindow(
-        f"The window {window} is not proved complete: the API counts {expected} events and {lines.count} were "
-        f"read, after {READINGS} readings. It is probably still changing; try again later",
+                for stretch in stretches:
+                    lines.write(stretch.events)
+                    slice_ = slices[-1] if slices else None
+                    # A count that fell casts doubt on what was read before it.
+                    if slice_ is not None and (slice_.count < SLICE_EVENTS or stretch.fell):
+                        slice_.window = Window(slice_.window.start, stretch.window.end)
+                        slice_.count += stretch.events.count
+                        slice_.fell |= stretch.fell
+                    else:
+                        slices.append(_Slice(stretch.window, stretch.events.count, stretch.fell))
+        except BaseException:
+            file.close()
+            raise
+        return cls(file, lines, slices)
+
+
+def _moved(draft: _Draft, reader: Reader) -> list[tuple[Window, int, int]]:
+    """Return the slices to read again, each with the events that it holds now and those that were read."""
+    counts = reader.counts([slice_.window for slice_ in draft.slices])
+    return [
+        (slice_.window, count, slice_.count)
+        for slice_, count in zip(draft.slices, counts, strict=True)
+        if slice_.fell or slice_.count != count
+    ]
+
+
+def _mended(draft: _Draft, reader: Reader, moved: Iterable[Window]) -> Iterator[Stretch]:
+    """Yield the draft's slices, those in ``moved`` read again."""
+    lines = _lines(draft.file)
+    again = set(moved)
+    fresh = reader.read(moved)
+    for slice_ in draft.slices:
+        stored = islice(lines, slice_.count)
+        if slice_.window in again:
+            for stretch in fresh:
+                yield stretch
+                if stretch.window.end == slice_.window.end:
+                    break
+            deque(stored, maxlen=0)
+        else:
+            yield Stretch(slice_.window, Block.of([parse_event(line) for line in stored]), fell=False)
+
+
+def _incomplete(
+    window: Window, expected: int, read: int, moved: list[tuple[Window, int, int]], pace: float
+) -> IncompleteWindow:
+    shown = "; ".join(f"{slice_} holds {count}, {events} were read" for slice_, count, events in moved[:5])
+    more = f"; and {len(moved) - 5} more slices" if len(moved) > 5 else ""
+    return IncompleteWindow(
+        f"The window {window} is not proved complete: the API counts {expected} events and {read} were read. It is "
+        f"still moving, by {pace:+.1f} events a second. Wait until it has settled (settled_for of the sensor) and "
+        f"try again. Slices that moved: {shown or 'none, counted one by one'}{more}",
         expected=expected,
-        read=lines.count,
+        read=read,
+        slices=tuple(moved),
     )
 
 
-def source_of(api: AuditEventsApi) -> str:
-    """Return the name of an API and account, for keys and metadata."""
-    return f"{api.settings.host}/remote/{api.settings.extra.remote_id}"
-
-
-def _ascending(events: Iterator[Event]) -> Iterator[Event]:
-    """Pass events on, making sure that they strictly ascend: in order, and none twice."""
-    last: Event | None = None
-    for event in events:
-        if last is not None and event[:2] <= last[:2]:
-            raise ProtocolError(
-                f"The API gave event {event.uuid} of {format_instant(event.timestamp)} after event {last.uuid} of "
-                f"{format_instant(last.timestamp)}: twice, or out of order"
-            )
-        last = event
-        yield event
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    file.seek(0)
+    try:
+        with gzip.open(file) as lines:
+            yield from lines
+    finally:
+        file.seek(0)

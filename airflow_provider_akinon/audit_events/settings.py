@@ -128,6 +128,8 @@ def _convert(name: str, value: object, wanted: Any) -> Any:
     """Return ``value`` as the type ``wanted``; a number, boolean or object may come as text."""
     if name == "proxies" and isinstance(value, str):
         value = _from_json(value)
+        if value is None:
+            raise ValueError('it is not JSON; write it like {"https": "http://proxy.example.com:3128"}')
     if name == "verify" and isinstance(value, str):
         flags = {"true": True, "1": True, "false": False, "0": False}
         value = flags.get(value.lower(), value)
@@ -145,8 +147,8 @@ def _from_json(text: str) -> object:
 
 
 def _parse_host(host: str | None, port: int | None, allow_http: bool, problems: list[str]) -> str:
-    text = (host or "").strip().rstrip("/")
-    if not text:
+    text = (host or "").strip()
+    if not text.strip("/"):
         problems.append("Host is empty; put the API's host there, such as shop.example.com")
         return ""
     try:
@@ -163,7 +165,7 @@ def _parse_host(host: str | None, port: int | None, allow_http: bool, problems: 
     if not url.hostname or any(character.isspace() for character in text):
         problems.append(f"Host={text!r} is not a host name or URL; write it like shop.example.com")
         return ""
-    if url.path or url.query or url.fragment:
+    if url.path.strip("/") or url.query or url.fragment:
         problems.append(f"Host={text!r} has a path; give the host only, such as {url.scheme}://{url.hostname}")
     if port is not None and given_port is not None and port != given_port:
         problems.append(f"Port={port} differs from the port in Host={text!r}; give one of them")

@@ -1,56 +1,103 @@
-"""Reading a slice of time: every event in it, once, in ``(timestamp, uuid)`` order.
+"""One step of reading a slice of time: what a page gives, and what is left to read.
 
-The walk goes by time and not by page number. Each request asks for the events from the last seen timestamp on,
-so nothing is skipped by an offset, and an event that is inserted behind us cannot shift what is still ahead. The
-last timestamp of a page is read again with the next one, as the page may have cut through it.
+The walk goes by time and not by page number. A step asks for the first events of a slice; those before the page's
+last millisecond are read, and the next step starts at that millisecond, as the page may have cut through it. So
+the API never skips rows, and an event that is inserted behind us cannot shift what is still ahead. Edges lie on
+whole milliseconds, since the API may show no more of what its database holds.
 
-Page numbers are all there is inside one instant that holds more events than a page. The API may order these
+A page that holds as many events as the API counts is whole, in whatever order it comes. Where a page is not, its
+order must be by time, or there is no walking: the step then reads nothing, and the slice has to be cut.
+
+Page numbers are all there is inside one millisecond that holds more events than a page. The API may order these
 differently on each request, so the pages are read again until as many uuids were seen as the API counts.
 
-This module proves nothing about the whole window: `export` compares the events read with a closing count.
-It refuses an order that is not by time.
+This module knows neither threads nor the rest of the window, and proves nothing about it: `reading` takes the
+steps in order, and `export` compares what was read with the API's counts.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Protocol
 
-from airflow_provider_akinon.audit_events.api import AuditEventsApi
-from airflow_provider_akinon.audit_events.encoding import Event, parse_requested_event
-from airflow_provider_akinon.audit_events.errors import IncompleteWindow, ProtocolError, Rejected
+from airflow_provider_akinon.audit_events.errors import IncompleteWindow, Rejected
 from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.window import MILLISECOND, Window
+from airflow_provider_akinon.audit_events.records import Event, Page, parse_requested_events
+from airflow_provider_akinon.audit_events.settings import Settings
+from airflow_provider_akinon.audit_events.window import MILLISECOND, Window, floor_to_millisecond
+
+CERTAINTY = 14
+"""Pages in random order leave one of n events unseen with a probability of e⁻¹⁴, below one in a million, after
+⌈n / page⌉ · (ln n + 14) requests."""
 
 
-def read_slice(api: AuditEventsApi, window: Window, filters: Filters) -> Iterator[Event]:
-    """Yield the events of ``window`` that match ``filters``, in ``(timestamp, uuid)`` order.
+class PagesOfEvents(Protocol):
+    """What reading needs of `AuditEventsApi`."""
+
+    settings: Settings
+
+    def page(self, params: dict[str, str]) -> Page:
+        """Return one page of events, unchecked."""
+
+    def count(self, window: Window, filters: Filters) -> int:
+        """Return how many events of ``window`` match ``filters`` now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one step read: every event of the front of a slice, and what is left."""
+
+    events: list[Event]
+    """The events of the slice before ``rest``, in ``(timestamp, uuid)`` order."""
+    count: int
+    """How many events the API counted in the slice, these among them."""
+    page_size: int
+    """How many events the API gives in a page; it may be fewer than were asked for."""
+    rest: Window | None = None
+    """What is left to read; None where nothing is."""
+    ordered: bool = True
+    """False where the page was not in the order of time: ``rest`` is the whole slice then, to be cut."""
+    requests: int = 1
+
+    @property
+    def left(self) -> int:
+        """How many events ``rest`` should hold."""
+        return self.count - len(self.events)
+
+
+def read_part(api: PagesOfEvents, window: Window, filters: Filters, *, trust_order: bool = True) -> Part:
+    """Read the first events of a slice.
+
+    Without ``trust_order`` a slice is read only where one page holds all of it, or where it lies within one
+    millisecond; any other comes back as the rest, to be cut.
 
     :raises ApiError: the API failed, or gave what was not asked for; see `errors`.
-    :raises IncompleteWindow: one instant holds more events than could be read for certain.
+    :raises IncompleteWindow: one millisecond holds more events than could be read for certain.
     """
-    rest: Window | None = window
-    while rest is not None:
-        count, events = _read_page(api, rest, filters)
-        if count <= len(events):
-            yield from sorted(events)
-            return
-        _require_progress(events, count, rest)
-        last = events[-1].timestamp
-        if last > rest.start:
-            yield from sorted(event for event in events if event.timestamp < last)
-            rest = _after(rest, last)
-        else:
-            instant = _instant(rest)
-            yield from _read_instant(api, instant, filters)
-            rest = _after(rest, instant.end)
+    count, events = _read_page(api, window, filters)
+    size = max(1, len(events))
+    # A page without events where some are counted: they vanished between the API's two queries. The closing
+    # count tells.
+    if count <= len(events) or not events:
+        return Part(sorted(events), count, size)
+    first = _first_millisecond(window)
+    if first == window:
+        return _read_millisecond(api, window, filters, events)
+    if not trust_order or any(event.timestamp > after.timestamp for event, after in pairwise(events)):
+        return Part([], count, size, rest=window, ordered=False)
+    edge = floor_to_millisecond(events[-1].timestamp)
+    if edge <= window.start:
+        millisecond = _read_millisecond(api, first, filters, events)
+        return replace(millisecond, count=count, rest=replace(window, start=first.end))
+    return Part(
+        sorted(event for event in events if event.timestamp < edge), count, size, rest=replace(window, start=edge)
+    )
 
 
-def _read_page(api: AuditEventsApi, window: Window, filters: Filters, number: int = 1) -> tuple[int, list[Event]]:
-    """Return the API's count for ``window``, and the checked events of one page."""
+def _read_page(api: PagesOfEvents, window: Window, filters: Filters, number: int = 1) -> tuple[int, list[Event]]:
+    """Return the API's count for ``window``, and the checked events of one page, none twice."""
     page = api.page(
         {
             **window.params(),
@@ -61,42 +108,24 @@ def _read_page(api: AuditEventsApi, window: Window, filters: Filters, number: in
             **({"page": str(number)} if number > 1 else {}),
         }
     )
-    return page.count, [parse_requested_event(record, window, filters) for record in page.results]
+    events = parse_requested_events(page.results, window, filters)
+    return page.count, list({event.uuid: event for event in events}.values())
 
 
-def _require_progress(events: list[Event], count: int, window: Window) -> None:
-    if not events:
-        raise ProtocolError(f"The API counts {count} events in {window}, and returned a page without any")
-    if any(event.timestamp > after.timestamp for event, after in pairwise(events)):
-        raise ProtocolError(
-            f"The API ignores sort=timestamp: a page of {window} is not in the order of time, "
-            "so its events cannot be walked through"
-        )
-
-
-def _after(window: Window, start: datetime) -> Window | None:
-    return replace(window, start=start) if start < window.end else None
-
-
-def _instant(window: Window) -> Window:
-    """Return the rest of the millisecond that ``window`` starts in, as far as it lies in the window.
+def _first_millisecond(window: Window) -> Window:
+    """Return the part of ``window`` in the millisecond that it starts in.
 
     Not ``timestamp=``: the API may show milliseconds of what its database holds in microseconds.
     """
-    start = window.start
-    next_millisecond = start - timedelta(microseconds=start.microsecond % 1000) + MILLISECOND
-    return replace(window, end=min(next_millisecond, window.end))
+    return replace(window, end=min(floor_to_millisecond(window.start) + MILLISECOND, window.end))
 
 
-def _read_instant(api: AuditEventsApi, instant: Window, filters: Filters) -> list[Event]:
-    """Return the events of an instant that holds more than a page, read by page numbers until none is missing.
-
-    With pages in random order, reading n events takes about n·(ln n + c) draws to miss one with a probability of
-    e⁻ᶜ; c = 14 leaves less than one in a million.
-    """
-    seen: dict[str, Event] = {}
-    requests, number, pages, count = 0, 1, 1, 0
-    while requests < pages * (math.log(count + 1) + 14):
+def _read_millisecond(api: PagesOfEvents, instant: Window, filters: Filters, known: list[Event]) -> Part:
+    """Read a millisecond that holds more than a page, by page numbers, until no event is missing."""
+    seen = {event.uuid: event for event in known}
+    size, count, pages, number, requests = len(known), len(known), 1, 0, 0
+    while requests < pages * (math.log(max(1, count)) + CERTAINTY):
+        number = number % pages + 1
         requests += 1
         try:
             count, events = _read_page(api, instant, filters, number)
@@ -104,17 +133,20 @@ def _read_instant(api: AuditEventsApi, instant: Window, filters: Filters) -> lis
             if error.status != 404 or number == 1:
                 raise
             # The set shrank, so there are fewer pages now: read it from its start.
-            seen, number = {}, 1
+            seen, number, pages = {}, 0, 1
             continue
         seen.update((event.uuid, event) for event in events)
+        if len(seen) > count:
+            # Some vanished, and which of those seen is not known.
+            seen = {event.uuid: event for event in events}
         if len(seen) == count:
-            return sorted(seen.values())
-        if number == 1:
-            pages = math.ceil(count / max(1, len(events)))
-        number = number % pages + 1
+            return Part(sorted(seen.values()), count, size, requests=requests + 1)
+        size = max(size, len(events))
+        pages = max(1, math.ceil(count / size))
     raise IncompleteWindow(
-        f"The instant {instant} holds {count} events, of which {len(seen)} were seen in {requests} requests: "
-        "the API orders equal timestamps differently each time. Try again, or raise page_size in the connection",
+        f"The millisecond {instant} holds {count} events, of which {len(seen)} were seen in {requests} requests: "
+        "the API orders equal timestamps differently each time, or they are still changing. Try again, or raise "
+        "page_size in the connection",
         expected=count,
         read=len(seen),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import pairwise
 
 import pendulum
 from pendulum.tz.exceptions import InvalidTimezone
@@ -42,7 +43,10 @@ def parse_instant(field: str, value: object) -> datetime:
             f"{field}={str(value)!r} has no time zone; add one, such as 2026-01-31T00:00:00Z "
             "or pendulum.datetime(2026, 1, 31, tz='Europe/Istanbul')"
         )
-    instant = instant.astimezone(UTC)
+    try:
+        instant = instant.astimezone(UTC)
+    except OverflowError:
+        raise InvalidInput(f"{field}={str(value)!r} lies outside the years 1 to 9999 in UTC; give another") from None
     # A plain datetime: pendulum's subclass formats and subtracts differently.
     return datetime.combine(instant.date(), instant.time(), UTC)
 
@@ -53,9 +57,14 @@ def parse_timezone(field: str, value: object) -> tzinfo:
     :raises InvalidInput: there is no such time zone.
     """
     if isinstance(value, str):
-        with suppress(InvalidTimezone, ValueError):
+        with suppress(InvalidTimezone, ValueError, OSError):
             return pendulum.timezone(value)
     raise InvalidInput(f"{field}={value!r} is not a time zone; use an IANA name such as 'Europe/Istanbul'")
+
+
+def floor_to_millisecond(instant: datetime) -> datetime:
+    """Return the start of the millisecond that ``instant`` lies in."""
+    return instant - timedelta(microseconds=instant.microsecond % 1000)
 
 
 def format_instant(instant: datetime) -> str:
@@ -107,6 +116,19 @@ class Window:
         local = pendulum.instance(start).in_timezone(timezone)  # type: ignore[arg-type]  # any tzinfo works
         end = local.add(days=period.days, seconds=period.seconds, microseconds=period.microseconds)
         return cls.parse(local, end)
+
+    def split(self, parts: int) -> list[Window]:
+        """Return at most ``parts`` windows of about equal length that tile this one, cut on whole milliseconds.
+
+        On milliseconds, as the API may show no more of what its database holds: an edge inside one would part
+        events that look alike. Only a window within one millisecond comes back whole.
+        """
+        span = self.end - self.start
+        cuts = (floor_to_millisecond(self.start + span * number / parts) for number in range(1, parts))
+        # The first whole millisecond can always be a cut, however short the window is.
+        first = floor_to_millisecond(self.start) + MILLISECOND
+        edges = [self.start, *(min(max(first, cut), self.end) for cut in cuts), self.end]
+        return [Window(start, end) for start, end in pairwise(edges) if start < end]
 
     def date_in(self, timezone: tzinfo) -> str:
         """Return the date of ``start`` in ``timezone``, as ``YYYY-MM-DD``."""

@@ -99,10 +99,10 @@ class AuditEventsToS3Operator(BaseOperator):
             refuse_future(window)
             filters = Filters.parse(self.filters)
             api = AkinonHook(self.akinon_conn_id).get_conn()
-            place = self._place(window, filters, source_of(api))
+            place = self._place(window, filters, source_of(api.settings))
             # Before a long read: a wrong bucket or missing permission shows at once.
             self._require_bucket(place)
-            self.log.info("Reading the audit events of %s from %s", window, source_of(api))
+            self.log.info("Reading the audit events of %s from %s", window, source_of(api.settings))
             with api, export_window(api, window, filters) as export:
                 self.log.info("Read %d events, proved complete", export.count)
                 return self._store(place, export)
@@ -145,6 +145,7 @@ class AuditEventsToS3Operator(BaseOperator):
                 body = s3.get_conn().get_object(Bucket=place.bucket, Key=place.key)["Body"]
                 require_superset(stored, body, export)
             self.log.info("Replacing %s: %d events stored, %d read", place, stored.count, export.count)
+        export.file.seek(0)
         s3.load_file_obj(export.file, place.key, place.bucket, replace=True)
         self.log.info("Wrote %d events to %s: %d bytes, SHA-256 %s", export.count, place, export.size, export.sha256)
         return _result(place, export.window, export.count, export.size, export.sha256, export.content_sha256)

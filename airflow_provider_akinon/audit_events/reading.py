@@ -1,0 +1,275 @@
+"""Reading windows with several requests at a time, handed on in the order of time.
+
+What is still to read is a list of slices in the order of time, the frontier. Each thread takes the first slice that
+nobody reads, reads its front by one step (`slices.read_part`), and puts back what is left in the same place: as it
+is, so that the slice is walked through page by page; or cut into several, where it holds many events, where threads
+have nothing else to do, or where the API does not keep to the order of time and only slices of one page can be
+trusted. The consumer takes the parts from the front. Nothing is planned ahead: each step brings the count of its
+slice, so that slices follow the rhythm of the day, and no request is spent on counting.
+
+Neither memory nor disk grows with the window: a slice far ahead waits until those before it are consumed, and what
+was read and waits for its turn waits in a file. An error in any thread ends the reading at once. This module
+refuses to judge whether the numbers add up; it only notes where a count fell by more than the events that were
+read, which a log that only grows never shows.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import IO
+
+from airflow_provider_akinon.audit_events.encoding import Block
+from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.slices import PagesOfEvents, Part, read_part
+from airflow_provider_akinon.audit_events.window import Window
+
+SLICE_PAGES = 16
+"""Pages that a slice is cut to hold; of shorter ones, more would be read whose last page is half empty."""
+LOOKAHEAD_SLICES = 2
+"""Slices that may be held, read and not yet consumed, for each thread."""
+MOST_CUTS = 16
+"""Slices that one is cut into at a time: where all events lie in one of them, the others cost a request each."""
+LEAST_PAGES_TO_SHARE = 5
+"""Pages that are left in a slice before it is cut only to give idle threads something to do."""
+
+_PIECE = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The events of a stretch of time, all of them as far as its step can tell."""
+
+    window: Window
+    events: Block
+    fell: bool
+    """Whether the API counted fewer events than the step before had left."""
+
+
+class Reader:
+    """Reads windows of one API with the same filters; remembers whether the API keeps to the order of time."""
+
+    def __init__(self, api: PagesOfEvents, filters: Filters) -> None:
+        self.api = api
+        self.filters = filters
+        self.threads = api.settings.extra.max_concurrency
+        self.requests = 0
+        """Requests made so far, each counted once however often it was tried."""
+        self._counting = threading.Lock()
+        self._trust_order = True
+
+    def count(self, window: Window) -> int:
+        """Return how many events ``window`` holds now.
+
+        :raises ApiError: the API failed; see `errors`.
+        """
+        self._count_requests(1)
+        return self.api.count(window, self.filters)
+
+    def counts(self, windows: list[Window]) -> list[int]:
+        """Return how many events each of ``windows`` holds now.
+
+        :raises ApiError: the API failed; see `errors`.
+        """
+        with ThreadPoolExecutor(self.threads, "akinon-count") as pool:
+            return list(pool.map(self.count, windows))
+
+    def read(self, windows: Iterable[Window]) -> Iterator[Stretch]:
+        """Yield the events of ``windows``, which are in order, part by part in the order of time.
+
+        :raises ApiError: the API failed, or gave what was not asked for; see `errors`.
+        :raises IncompleteWindow: see `slices.read_part`.
+        """
+        with tempfile.TemporaryFile(prefix="akinon-audit-events-") as file:
+            frontier = _Frontier([_Slice(window) for window in windows], self.threads, _Shelf(file))
+            threads = [
+                threading.Thread(target=self._work, args=(frontier,), name=f"akinon-read-{number}", daemon=True)
+                for number in range(self.threads)
+            ]
+            for thread in threads:
+                thread.start()
+            try:
+                yield from frontier.stretches()
+            finally:
+                # A request in flight cannot be cancelled: its thread ends with it, and touches nothing here anymore.
+                frontier.stop()
+
+    def _work(self, frontier: _Frontier) -> None:
+        while (slice_ := frontier.take()) is not None:
+            try:
+                part = read_part(self.api, slice_.window, self.filters, trust_order=self._trust_order)
+                block = Block.of(part.events)
+            except BaseException as error:
+                frontier.fail(error)
+                return
+            fell = slice_.expected is not None and part.count < slice_.expected
+            if fell or not part.ordered:
+                self._trust_order = False
+            self._count_requests(part.requests)
+            frontier.put(slice_, part, block, fell=fell, trust_order=self._trust_order)
+
+    def _count_requests(self, number: int) -> None:
+        with self._counting:
+            self.requests += number
+
+
+@dataclass(slots=True, eq=False)
+class _Slice:
+    """A stretch of time on the frontier: waiting, taken by a thread, or read."""
+
+    window: Window
+    expected: int | None = None
+    """How many events it should hold at least; None where nobody knows."""
+    taken: bool = False
+    read: Stretch | None = None
+    """What was read, with its lines on the shelf."""
+    places: tuple[int, ...] = ()
+    size: int = 0
+
+
+class _Shelf:
+    """A file that keeps bytes until they are wanted, and uses the place of those that were taken again."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file.fileno()
+        self._free: list[int] = []
+        self._end = 0
+
+    def put(self, data: bytes) -> tuple[int, ...]:
+        """Keep ``data``; return the places that it is in, a piece in each."""
+        places = []
+        for start in range(0, len(data), _PIECE):
+            if not self._free:
+                self._free.append(self._end)
+                self._end += _PIECE
+            places.append(self._free.pop())
+            os.pwrite(self._file, data[start : start + _PIECE], places[-1])
+        return tuple(places)
+
+    def take(self, places: tuple[int, ...], size: int) -> bytes:
+        """Return the ``size`` bytes in ``places`` and free these."""
+        pieces = [
+            os.pread(self._file, min(_PIECE, size - number * _PIECE), place) for number, place in enumerate(places)
+        ]
+        self._free.extend(places)
+        return b"".join(pieces)
+
+
+class _Frontier:
+    """The slices in the order of time, shared by the threads that read and the one that consumes."""
+
+    def __init__(self, slices: list[_Slice], threads: int, shelf: _Shelf) -> None:
+        self._slices = slices
+        self._shelf = shelf
+        self._threads = threads
+        lock = threading.Lock()
+        self._may_take = threading.Condition(lock)
+        self._may_consume = threading.Condition(lock)
+        self._unread = len(slices)
+        self._held = 0
+        """Events that were read and not yet consumed."""
+        self._page_size = 1
+        self._error: BaseException | None = None
+        self._stopped = False
+
+    def take(self) -> _Slice | None:
+        """Return the first slice that may be read now, waiting for one; None where the reading is over."""
+        with self._may_take:
+            while self._unread and not self._stopped:
+                slice_ = self._next()
+                if slice_ is not None:
+                    slice_.taken = True
+                    return slice_
+                self._may_take.wait()
+            return None
+
+    def put(self, slice_: _Slice, part: Part, block: Block, *, fell: bool, trust_order: bool) -> None:
+        """Put back a slice that was taken: as read, with what is left of it behind."""
+        with self._may_take:
+            if self._stopped:
+                return
+            self._page_size = max(self._page_size, part.page_size)
+            self._unread -= 1
+            here: list[_Slice] = []
+            if part.rest is None or part.rest.start > slice_.window.start:
+                end = slice_.window.end if part.rest is None else part.rest.start
+                slice_.read = Stretch(Window(slice_.window.start, end), replace(block, lines=b""), fell)
+                slice_.size, slice_.places = len(block.lines), self._shelf.put(block.lines)
+                self._held += block.count
+                here.append(slice_)
+            if part.rest is not None:
+                windows = part.rest.split(self._cuts(part, trust_order))
+                alone = len(windows) == 1
+                here.extend(_Slice(window, expected=part.left if alone else None) for window in windows)
+                self._unread += len(windows)
+                # This thread comes for the first of them itself.
+                self._may_take.notify(len(windows) - 1)
+            place = self._slices.index(slice_)
+            self._slices[place : place + 1] = here
+            if self._slices[0].read is not None:
+                self._may_consume.notify()
+            if not self._unread:
+                self._may_take.notify_all()
+
+    def stretches(self) -> Iterator[Stretch]:
+        """Yield what was read from the front of the list, waiting for it.
+
+        Raises what a thread met.
+        """
+        while True:
+            with self._may_consume:
+                while self._error is None and self._slices and self._slices[0].read is None:
+                    self._may_consume.wait()
+                if self._error is not None:
+                    raise self._error
+                if not self._slices:
+                    return
+                slice_ = self._slices.pop(0)
+                read = slice_.read
+                assert read is not None  # noqa: S101 - what the loop above waited for
+                block = replace(read.events, lines=self._shelf.take(slice_.places, slice_.size))
+                self._held -= block.count
+                self._may_take.notify()
+            yield replace(read, events=block)
+
+    def fail(self, error: BaseException) -> None:
+        """End the reading with ``error``."""
+        with self._may_consume:
+            self._error = self._error or error
+            self._may_consume.notify()
+        self.stop()
+
+    def stop(self) -> None:
+        """Let the threads end."""
+        with self._may_take:
+            self._stopped = True
+            self._may_take.notify_all()
+
+    def _next(self) -> _Slice | None:
+        """Return the first slice that nobody reads, where the look-ahead reaches it."""
+        going = 0
+        for slice_ in self._slices:
+            if slice_.read is None:
+                if not slice_.taken:
+                    # The first that is not read may always be: what lies before it can be consumed.
+                    reach = LOOKAHEAD_SLICES * SLICE_PAGES * self._threads * self._page_size
+                    return slice_ if not going or self._held + going * self._page_size < reach else None
+                going += 1
+        return None
+
+    def _cuts(self, part: Part, trust_order: bool) -> int:
+        """Return how many slices to cut the rest of a part into."""
+        pages = part.left / part.page_size
+        if not trust_order:
+            # Only whole pages count, and events are not spread evenly.
+            return min(MOST_CUTS, max(2, math.ceil(2 * pages)))
+        cuts = max(1, round(pages / SLICE_PAGES))
+        idle = self._threads - self._unread
+        if pages > LEAST_PAGES_TO_SHARE and idle > 1:
+            cuts = max(cuts, min(idle, math.ceil(pages / LEAST_PAGES_TO_SHARE)))
+        return min(MOST_CUTS, cuts)

@@ -1,0 +1,159 @@
+"""Records as the API wrote them: bytes, of which only what orders and identifies an event is read.
+
+A record passes through untouched: unknown fields, huge integers, ``1.10`` and the order of keys stay as they were;
+only white space between tokens goes, so that a record is one line. Each record is checked against what was asked
+for, since an API of this kind ignores a parameter that it does not know. This module refuses records without a
+``uuid``, or a ``timestamp`` with a time zone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, NamedTuple, TypeVar, cast
+
+import msgspec
+
+from airflow_provider_akinon.audit_events.errors import ProtocolError, UnrequestedEvent
+from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.window import MILLISECOND, Window, format_instant
+
+T = TypeVar("T")
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A page of events: how many match in all, and the records of this page as the API wrote them."""
+
+    count: Annotated[int, msgspec.Meta(ge=0)]
+    results: list[msgspec.Raw]
+
+
+_decode_page = msgspec.json.Decoder(Page).decode
+
+
+def parse_page(body: bytes) -> Page:
+    """Return the page that an answer's body holds.
+
+    :raises msgspec.DecodeError: it is not the API's JSON.
+    """
+    try:
+        return _decode_page(body)
+    except msgspec.DecodeError:
+        if not _HALF.search(body):
+            raise
+        clean = _HALF.sub(lambda _: _STAND_IN, body)
+        page = _decode_page(clean)
+        records, place = [], 0
+        for record in map(bytes, page.results):
+            place = clean.index(record, place)
+            records.append(msgspec.Raw(body[place : place + len(record)]))
+            place += len(record)
+        return Page(page.count, records)
+
+
+class Event(NamedTuple):
+    """An audit event: what orders it, and the record. Sorts by ``(timestamp, uuid)``."""
+
+    timestamp: datetime
+    uuid: str
+    line: bytes
+    """The record as the API wrote it, on one line, without a line break at its end."""
+
+
+class _Fields(msgspec.Struct, frozen=True):
+    """The fields of a record that the export reads; all others stay bytes."""
+
+    timestamp: Annotated[datetime, msgspec.Meta(tz=True)]
+    uuid: str
+    user: msgspec.Raw = msgspec.Raw(b"null")
+    content_type: msgspec.Raw = msgspec.Raw(b"null")
+    object_id: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Timestamp(msgspec.Struct, frozen=True):
+    timestamp: str
+
+
+_decode_fields = msgspec.json.Decoder(_Fields).decode
+_decode_timestamp = msgspec.json.Decoder(_Timestamp).decode
+_FRACTION = re.compile(r"\.([0-9]+)")
+
+
+def parse_event(record: bytes) -> Event:
+    """Return the event of a record's JSON.
+
+    :raises ProtocolError: the record has no ``uuid``, or no ``timestamp`` with a time zone.
+    """
+    return _event(record, _parse_fields(record))
+
+
+def parse_requested_events(records: Iterable[bytes], window: Window, filters: Filters) -> list[Event]:
+    """Return the events of records' JSON, each checked against what was asked for.
+
+    :raises ProtocolError: see `parse_event`.
+    :raises UnrequestedEvent: one lies outside ``window``, or does not match ``filters``.
+    """
+    asked = filters.as_dict()
+    events = []
+    for record in records:
+        fields = _parse_fields(record)
+        event = _event(record, fields)
+        if not window.start <= event.timestamp < window.end and not window.contains(
+            event.timestamp, _resolution(record)
+        ):
+            raise UnrequestedEvent(
+                f"The API returned event {event.uuid} of {format_instant(event.timestamp)}, "
+                f"outside the window {window} that was asked for"
+            )
+        if asked:
+            mismatch = filters.mismatch({name: msgspec.json.decode(getattr(fields, name)) for name in asked})
+            if mismatch:
+                raise UnrequestedEvent(f"The API returned event {event.uuid}, whose {mismatch}")
+        events.append(event)
+    return events
+
+
+def _parse_fields(record: bytes) -> _Fields:
+    try:
+        return _tolerant(_decode_fields, record)
+    except msgspec.DecodeError as error:
+        raise ProtocolError(f"The API returned a record that is not an audit event: {error}") from error
+
+
+def _event(record: bytes, fields: _Fields) -> Event:
+    return Event(fields.timestamp.astimezone(UTC), fields.uuid, _tolerant(_compact, record))
+
+
+def _resolution(record: bytes) -> timedelta:
+    """Return how much a record's timestamp may have lost: one of at most three digits may be a longer one, cut."""
+    fraction = _FRACTION.search(_tolerant(_decode_timestamp, record).timestamp)
+    return MILLISECOND if fraction is None or len(fraction[1]) <= 3 else timedelta(0)
+
+
+# JSON may escape half a character, which Python's own decoder takes and msgspec does not. Such an escape is replaced
+# by another of the same length, decoded, and put back.
+_HALF = re.compile(rb"\\u(?:[dD][89a-fA-F][0-9a-fA-F]{2}|e000)")
+_STAND_IN = rb"\ue000"
+
+
+def _tolerant(decode: Callable[[bytes], T], record: bytes) -> T:
+    """Return what ``decode`` makes of a record, where need be without its halves of characters.
+
+    Bytes that it returns have them again.
+    """
+    try:
+        return decode(record)
+    except msgspec.DecodeError:
+        halves = _HALF.findall(record)
+        if not halves:
+            raise
+        decoded = decode(_HALF.sub(lambda _: _STAND_IN, record))
+        if isinstance(decoded, bytes):
+            given = iter(halves)
+            return cast(T, _HALF.sub(lambda _: next(given), decoded))
+        return decoded
+
+
+def _compact(record: bytes) -> bytes:
+    return msgspec.json.format(record, indent=-1)

@@ -1,0 +1,157 @@
+"""The operator's and the sensor's shells: constructed without effect, templated, and strict before any request."""
+
+from __future__ import annotations
+
+import inspect
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+
+from airflow_provider_akinon.audit_events.errors import InvalidInput
+from airflow_provider_akinon.sensors.audit_events import AuditEventsSensor
+from airflow_provider_akinon.transfers.audit_events_to_s3 import AuditEventsToS3Operator
+
+SHELLS = [AuditEventsToS3Operator, AuditEventsSensor]
+DAY = {"start": "2026-01-31T00:00:00Z", "end": "2026-02-01T00:00:00Z"}
+
+
+@pytest.fixture(autouse=True)
+def connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An Akinon connection to a port where nobody listens: what reaches the network fails in another way."""
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_AKINON_DEFAULT", '{"conn_type": "akinon", "host": "http://127.0.0.1:9", "password": "k"}'
+    )
+
+
+def refusal(**arguments: Any) -> str:
+    """Execute the operator and return the text of its final failure."""
+    operator = AuditEventsToS3Operator(task_id="export", **arguments)
+    with pytest.raises(AirflowFailException) as caught:
+        operator.execute({})
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_every_template_field_is_an_argument_and_an_attribute(shell: Any) -> None:
+    """What Airflow renders is what the author gave, unchanged by the constructor."""
+    arguments = inspect.signature(shell.__init__).parameters
+    given = {name: f"{{{{ ds }}}}-{name}" for name in shell.template_fields}
+
+    task = shell(task_id="task", **given)
+
+    assert set(shell.template_fields) <= set(arguments)
+    assert {name: getattr(task, name) for name in shell.template_fields} == given
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_templates_are_rendered_deep_inside(shell: Any) -> None:
+    """A template in the values of ``filters`` is rendered as well as one in ``start``."""
+    task = shell(task_id="task", start="{{ ds }}T00:00:00Z", filters={"user": "{{ params_user }}"})
+
+    task.render_template_fields({"ds": "2026-01-31", "params_user": 42})
+
+    assert task.start == "2026-01-31T00:00:00Z"
+    assert task.filters == {"user": "42"}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_every_argument_is_keyword_only_and_described(shell: Any) -> None:
+    """The class docstring describes each argument, and none can be given by its place."""
+    arguments = [
+        parameter
+        for parameter in inspect.signature(shell.__init__).parameters.values()
+        if parameter.name not in ("self", "kwargs")
+    ]
+
+    assert all(argument.kind is inspect.Parameter.KEYWORD_ONLY for argument in arguments)
+    assert [argument.name for argument in arguments if f":param {argument.name}:" not in shell.__doc__] == []
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_constructor_has_no_effect(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A DAG file is parsed every few seconds, where connections may not exist: construction looks nothing up."""
+    monkeypatch.delenv("AIRFLOW_CONN_AKINON_DEFAULT")
+    monkeypatch.setattr("socket.socket", None)
+
+    task = shell(task_id="task", akinon_conn_id="nowhere", start="wrong", filters={"wrong": 1})
+
+    assert (task.start, task.end, task.filters) == ("wrong", None, {"wrong": 1})
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_an_unknown_argument_is_refused(shell: Any) -> None:
+    """A misspelt argument fails when the DAG is parsed."""
+    with pytest.raises((TypeError, AirflowException), match="allow_shrnk"):
+        shell(task_id="task", allow_shrnk=True)
+
+
+@pytest.mark.parametrize("min_events", [0, -1, True, 1.5, "2", None])
+def test_the_sensor_waits_for_a_positive_number(min_events: Any) -> None:
+    """Waiting for no events would be true at once; the DAG fails to parse instead."""
+    with pytest.raises(InvalidInput, match=r"min_events=.* is not an integer of at least 1"):
+        AuditEventsSensor(task_id="wait", min_events=min_events)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"s3_bucket": "audit", "s3_key": "k", "s3_prefix": "p"}, "s3_key='k' and s3_prefix='p' exclude each other"),
+        ({"s3_bucket": "audit", "s3_key": "s3://audit/k"}, "names its bucket, and so does s3_bucket='audit'"),
+        ({"s3_bucket": "audit", "s3_key": "folder/"}, "is not a whole key"),
+        ({"s3_key": "k"}, "s3_bucket is missing"),
+        ({}, "s3_bucket is missing"),
+        ({"s3_prefix": "p"}, "s3_bucket is missing"),
+    ],
+)
+def test_an_ambiguous_destination_ends_the_task(arguments: dict[str, Any], problem: str) -> None:
+    """Where the export would go must be clear, or the task fails for good before anything is sent."""
+    assert problem in refusal(**DAY, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("extra_args", "problem"),
+    [
+        ({"ServerSideEncrpytion": "aws:kms"}, "extra_args has the unknown name 'ServerSideEncrpytion'"),
+        ({"Bucket": "other"}, "extra_args has the unknown name 'Bucket'"),
+        ({"ContentType": "text/plain"}, "extra_args has 'ContentType', which is the operator's to set"),
+        ({"ContentEncoding": "gzip"}, "extra_args has 'ContentEncoding', which is the operator's to set"),
+    ],
+)
+def test_wrong_upload_arguments_end_the_task(extra_args: dict[str, Any], problem: str) -> None:
+    """A misspelt upload argument fails before the long read, not after it."""
+    assert problem in refusal(**DAY, s3_bucket="audit", extra_args=extra_args)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({}, "The run has no data interval"),
+        ({"start": DAY["start"]}, "end is missing"),
+        ({"start": DAY["end"], "end": DAY["start"]}, "is after"),
+        ({**DAY, "filters": {"usr": 1}}, "unknown name 'usr'"),
+        ({**DAY, "partition_timezone": "Europe/Atlantis"}, "partition_timezone='Europe/Atlantis'"),
+        ({"start": DAY["start"], "end": (datetime.now(UTC) + timedelta(hours=1)).isoformat()}, "is in the future"),
+    ],
+)
+def test_wrong_parameters_end_the_task(arguments: dict[str, Any], problem: str) -> None:
+    """What the author wrote wrong is a final failure: another try would fail in the same way."""
+    assert problem in refusal(**arguments, s3_bucket="audit")
+
+
+def test_a_wrong_connection_ends_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that is not wholly right is a final failure that names its fields and not its secrets."""
+    monkeypatch.setenv("AIRFLOW_CONN_AKINON_DEFAULT", "akinon://:s3cr3t-K3y@shop.example.com?verfiy=false&timeout=0")
+
+    message = refusal(**DAY, s3_bucket="audit")
+
+    assert "'verfiy'" in message
+    assert "timeout='0'" in message
+    assert "s3cr3t-K3y" not in message
+
+
+def test_the_sensor_ends_on_wrong_parameters() -> None:
+    """The sensor does not poke for days with a filter that can never be asked."""
+    with pytest.raises(AirflowFailException, match="unknown name 'usr'"):
+        AuditEventsSensor(task_id="wait", **DAY, filters={"usr": 1}).poke({})
