@@ -1,0 +1,35 @@
+"""
+# Audit events, day by day
+
+Exports each day (UTC) of a shop's audit log to one object in S3, once the day is over.
+"""
+
+# [START akinon_daily_export]
+import os
+from datetime import timedelta
+
+import pendulum
+
+try:
+    from airflow.sdk import DAG, CronDataIntervalTimetable
+except ImportError:  # Airflow 2.11
+    from airflow import DAG
+    from airflow.timetables.interval import CronDataIntervalTimetable
+
+from airflow_provider_akinon.transfers.audit_events_to_s3 import AuditEventsToS3Operator
+
+with DAG(
+    dag_id="akinon_daily_export",
+    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
+    start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
+    catchup=False,
+    max_active_runs=2,
+    default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},
+    doc_md=__doc__,
+    tags=["akinon", "example"],
+):
+    AuditEventsToS3Operator(
+        task_id="export",
+        s3_bucket=os.environ.get("AKINON_EXAMPLE_BUCKET", "audit-archive"),
+    )
+# [END akinon_daily_export]
