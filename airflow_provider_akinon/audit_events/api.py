@@ -96,7 +96,7 @@ class AuditEventsApi:
         # here, as the environment would override those of a session.
         self._request = self._session.prepare_request(requests.Request("GET", self._url))
         self._sending = self._session.merge_environment_settings(
-            self._url, extra.proxies or {}, True, extra.verify, None
+            self._url, dict(extra.proxies or {}), True, extra.verify, None
         )
         self._retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(attempts),
@@ -173,7 +173,7 @@ class AuditEventsApi:
             raise refusal
         try:
             return decode(body)
-        except (msgspec.DecodeError, ValueError) as error:
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             kind = response.headers.get("Content-Type", "no content type")
             raise ProtocolError(
                 f"{url} answered 200 with something that is not the Audit Events API's JSON "

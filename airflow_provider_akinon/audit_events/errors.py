@@ -40,6 +40,16 @@ class AkinonError(Exception):
 
     permanent: ClassVar[bool] = False
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Arguments given by name would be lost on the way to another process.
+        return (_restored, (type(self), self.args, self.__dict__))
+
+
+def _restored(kind: type[AkinonError], args: tuple[object, ...], attributes: dict[str, object]) -> AkinonError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
+
 
 class InvalidInput(AkinonError, ValueError):
     """What was asked for cannot be asked for. The message names the field, the value and what to change."""

@@ -117,12 +117,16 @@ def parse_requested_events(records: Iterable[bytes], window: Window, filters: Fi
 def _parse_fields(record: bytes) -> _Fields:
     try:
         return _tolerant(_decode_fields, record)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ProtocolError(f"The API returned a record that is not an audit event: {error}") from error
 
 
 def _event(record: bytes, fields: _Fields) -> Event:
-    return Event(fields.timestamp.astimezone(UTC), fields.uuid, _tolerant(_compact, record))
+    try:
+        timestamp = fields.timestamp.astimezone(UTC)
+    except OverflowError:
+        raise ProtocolError(f"Event {fields.uuid} has the timestamp {fields.timestamp}, which UTC has not") from None
+    return Event(timestamp, fields.uuid, _tolerant(_compact, record))
 
 
 def _resolution(record: bytes) -> timedelta:

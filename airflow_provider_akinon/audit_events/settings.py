@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from msgspec import Meta
 
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 
+_HOSTNAME = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+(%[a-z0-9]+)?")
 BARE_KEY = ("", "none")  # Airflow's forms drop a field that is left empty, so there is a word for it too
 
 
@@ -57,7 +59,9 @@ class Settings:
     extra: Extra
 
     def __repr__(self) -> str:
-        return f"Settings(base_url={self.base_url!r}, key='***', extra={self.extra!r})"
+        # A proxy's URL can hold a password.
+        extra = msgspec.structs.replace(self.extra, proxies={"***": "***"}) if self.extra.proxies else self.extra
+        return f"Settings(base_url={self.base_url!r}, key='***', extra={extra!r})"
 
     @property
     def host(self) -> str:
@@ -162,15 +166,16 @@ def _parse_host(host: str | None, port: int | None, allow_http: bool, problems: 
     if url.username is not None or url.password is not None:
         problems.append("Host holds a user name or password; put the API key into Password instead")
         return ""
-    if not url.hostname or any(character.isspace() for character in text):
+    if not url.hostname or not _HOSTNAME.fullmatch(url.hostname):
         problems.append(f"Host={text!r} is not a host name or URL; write it like shop.example.com")
         return ""
     if url.path.strip("/") or url.query or url.fragment:
         problems.append(f"Host={text!r} has a path; give the host only, such as {url.scheme}://{url.hostname}")
     if port is not None and given_port is not None and port != given_port:
         problems.append(f"Port={port} differs from the port in Host={text!r}; give one of them")
-    if port is not None and not 0 < port < 65536:
-        problems.append(f"Port={port} is not a port; give one between 1 and 65535, or leave it empty")
+    for number in (port, given_port):
+        if number is not None and not 0 < number < 65536:
+            problems.append(f"Port={number} is not a port; give one between 1 and 65535, or leave it empty")
     if url.scheme == "http" and not allow_http and not _is_loopback(url.hostname):
         problems.append(
             f"Host={text!r} is plain http: the key would travel unencrypted. Use https, "

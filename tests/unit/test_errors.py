@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 import re
 
 import pytest
 
 from airflow_provider_akinon.audit_events import errors
-from airflow_provider_akinon.audit_events.errors import AkinonError
+from airflow_provider_akinon.audit_events.errors import AkinonError, Throttled
 
 CLASSES = {
     name: value
@@ -74,3 +75,10 @@ def test_errors_carry_their_data() -> None:
     assert (throttled.status, throttled.retry_after) == (429, 7.0)
     assert (shrink.stored, shrink.read) == (3, 2)
     assert (incomplete.expected, incomplete.read) == (3, 2)
+
+
+def test_an_error_survives_the_way_to_another_process() -> None:
+    """Pickled and back, an error has its message and its data."""
+    error = pickle.loads(pickle.dumps(Throttled("slow down", status=429, retry_after=7.5)))
+
+    assert (type(error), str(error), error.status, error.retry_after) == (Throttled, "slow down", 429, 7.5)
