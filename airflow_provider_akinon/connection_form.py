@@ -16,7 +16,7 @@ _DEFAULT = Extra()
 BEHAVIOUR: dict[str, Any] = {
     "hidden-fields": ["login", "schema"],
     "relabeling": {"password": "API key"},
-    "placeholders": {"host": "shop.example.com", "port": "443", "password": "the key, without 'Token'"},
+    "placeholders": {"host": "shop.example.com", "port": "443", "password": "the key alone"},
 }
 
 FIELDS: dict[str, dict[str, Any]] = {
@@ -27,7 +27,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     },
     "auth_scheme": {
         "label": "Authorization scheme",
-        "description": "The word sent before the API key. Write none to send the bare key.",
+        "description": "The word sent before the API key. Write 'none' to send the bare key.",
         "schema": {"type": ["string", "null"], "default": _DEFAULT.auth_scheme},
     },
     "timeout": {
@@ -52,7 +52,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     },
     "requests_per_second": {
         "label": "Requests per second",
-        "description": "Most requests a second that one task sends. Empty: no limit of our own.",
+        "description": "Most requests a second. Left empty, there is no limit but what the API asks for.",
         "schema": {"type": ["number", "null"], "minimum": 0},
     },
     "verify": {
@@ -77,10 +77,11 @@ def widgets() -> dict[str, Any]:
     """Return the extra fields as WTForms fields, for Airflow 2."""
     from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
     from flask_babel import lazy_gettext
-    from wtforms import BooleanField, FloatField, IntegerField, StringField
+    from wtforms import BooleanField, IntegerField, StringField
     from wtforms.validators import Optional
 
-    kinds = {"integer": IntegerField, "number": FloatField, "string": StringField, "boolean": BooleanField}
+    # Airflow 2 takes no other kinds, and would drop the whole form. `Settings` reads numbers from text.
+    kinds = {"integer": IntegerField, "number": StringField, "string": StringField, "boolean": BooleanField}
     fields = {}
     for name, field in FIELDS.items():
         kind = kinds[field["schema"]["type"][0]]

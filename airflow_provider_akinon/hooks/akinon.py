@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from airflow.providers.common.compat.sdk import BaseHook, mask_secret
+from airflow.providers.common.compat.sdk import BaseHook, Connection, mask_secret
 
 from airflow_provider_akinon.audit_events.api import AuditEventsApi
 from airflow_provider_akinon.audit_events.errors import (
@@ -27,6 +27,29 @@ from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.settings import Settings
 from airflow_provider_akinon.audit_events.window import Window
 from airflow_provider_akinon.connection_form import BEHAVIOUR, widgets
+
+
+def settings_of(connection: Connection) -> Settings:
+    """Return the checked settings of a connection, with its secrets masked in logs from now on.
+
+    Not for an event loop's thread: on Airflow 3, masking tells the supervisor, and waits for it.
+
+    :raises InvalidInput: naming every field of the connection that is missing or wrong.
+    """
+    # Before anything can fail: an error about another field must not find the key unmasked.
+    if connection.password:
+        mask_secret(connection.password)
+    settings = Settings.parse(
+        host=connection.host,
+        port=connection.port,
+        login=connection.login,
+        password=connection.password,
+        schema=connection.schema,
+        extra=connection.extra,
+    )
+    mask_secret(settings.key)
+    mask_secret(settings.authorization)
+    return settings
 
 
 class AkinonHook(BaseHook):
@@ -61,21 +84,7 @@ class AkinonHook(BaseHook):
 
         :raises InvalidInput: naming every field of the connection that is missing or wrong.
         """
-        connection = self.get_connection(self.akinon_conn_id)
-        # Before anything can fail: an error about another field must not find the key unmasked.
-        if connection.password:
-            mask_secret(connection.password)
-        settings = Settings.parse(
-            host=connection.host,
-            port=connection.port,
-            login=connection.login,
-            password=connection.password,
-            schema=connection.schema,
-            extra=connection.extra,
-        )
-        mask_secret(settings.key)
-        mask_secret(settings.authorization)
-        return settings
+        return settings_of(self.get_connection(self.akinon_conn_id))
 
     @cached_property
     def _api(self) -> AuditEventsApi:

@@ -50,10 +50,9 @@ def _load(folder: Path, dag_id: str) -> Any:
 
     initdb()
     bag = DagBag(str(folder.resolve()))
-    if bag.import_errors:
-        raise SystemExit(f"These DAG files do not import: {json.dumps(bag.import_errors, indent=2)}")
     if dag_id not in bag.dags:
-        raise SystemExit(f"{folder} has no DAG {dag_id!r}; it has {', '.join(sorted(bag.dags))}")
+        errors = "".join(f"\n{file} does not import: {error}" for file, error in bag.import_errors.items())
+        raise SystemExit(f"{folder} has no DAG {dag_id!r}; it has {', '.join(sorted(bag.dags))}{errors}")
     return bag.dags[dag_id]
 
 

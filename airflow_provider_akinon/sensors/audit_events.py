@@ -1,34 +1,56 @@
-"""Wait until a window holds audit events.
+"""Wait until a window holds audit events, or has settled.
 
-A thin shell around the API's ``count``: one small request for each poke. It keeps nothing between pokes, so that
-``mode="reschedule"`` works as ``poke`` does.
+A thin shell around `waiting`: one small request for each poke. What is carried from poke to poke is the last count
+and since when it stands; a sensor that keeps its worker carries it itself, a deferred one in its trigger, and a
+rescheduled one in Airflow's task state. Where there is no such place, the constructor refuses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.providers.common.compat.sdk import BaseSensorOperator
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
 
-from airflow_provider_akinon.audit_events.errors import InvalidInput
+from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput
 from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.waiting import MAX_LATENESS, Awaited, Sighting, look, result
 from airflow_provider_akinon.hooks.akinon import AkinonHook
-from airflow_provider_akinon.task_run import WindowRequest, failing_for_good
+from airflow_provider_akinon.task_run import WindowRequest, failing_for_good, has_task_state
+from airflow_provider_akinon.triggers.audit_events import AuditEventsTrigger
+
+_STATE_KEY = "akinon-sighting"
 
 
 class AuditEventsSensor(BaseSensorOperator):
-    """Waits until a window holds at least ``min_events`` audit events that match the filters.
+    """Waits until a window holds enough matching events, and has settled.
+
+    With ``settled_for``, until the window's end has passed and its count has not moved for so long: put it before
+    an export, since events become visible late.
 
     :param start: the window's start, as an aware datetime or ISO 8601 text with an offset (templated). Without
         ``start`` and ``end``, the window is the run's data interval, or its partition.
     :param end: the window's end, not part of it, as ``start``; it may lie in the future (templated).
     :param filters: any of ``user``, ``content_type`` and ``object_id``, as integers (templated).
-    :param min_events: how many events to wait for; at least 1.
+    :param min_events: how many events to wait for; 1 by default, and 0 with ``settled_for``: a quiet day settles too.
+    :param settled_for: how long the count must not have moved, counted from the window's end at the earliest. In
+        ``mode="reschedule"`` it needs Airflow 3.3 or later.
+    :param max_lateness: a window that ended longer ago has settled at the first poke, so that a backfill does not
+        wait; 24 hours by default.
     :param partition_period: how long a partition is, where the run is for a partition and has no data interval.
     :param partition_timezone: the IANA time zone of a partition's days.
+    :param deferrable: wait in the triggerer, and not on a worker; by default as Airflow's configuration says.
     :param akinon_conn_id: the Akinon connection.
+    :returns: ``count`` (events), ``window`` (``start`` and ``end``, ISO 8601 in UTC) and ``settled_at`` (when it was
+        found settled, likewise; None without ``settled_for``).
+    :raises InvalidInput: ``min_events``, ``settled_for`` or ``max_lateness`` is wrong, when the DAG is parsed.
     :raises AirflowFailException: the parameters are wrong, or the API refuses; trying again does not help.
     :raises AkinonError: the API did not answer; Airflow may retry.
     """
@@ -42,30 +64,93 @@ class AuditEventsSensor(BaseSensorOperator):
         start: object = None,
         end: object = None,
         filters: Mapping[str, Any] | None = None,
-        min_events: int = 1,
+        min_events: int | None = None,
+        settled_for: timedelta | None = None,
+        max_lateness: timedelta = MAX_LATENESS,
         partition_period: timedelta | None = None,
         partition_timezone: str = "UTC",
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         akinon_conn_id: str = AkinonHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not isinstance(min_events, int) or isinstance(min_events, bool) or min_events < 1:
-            raise InvalidInput(f"min_events={min_events!r} is not an integer of at least 1")
         self.start = start
         self.end = end
         self.filters = filters
-        self.min_events = min_events
+        self.min_events = (1 if settled_for is None else 0) if min_events is None else min_events
+        self.settled_for = settled_for
+        self.max_lateness = max_lateness
         self.partition_period = partition_period
         self.partition_timezone = partition_timezone
+        self.deferrable = deferrable
         self.akinon_conn_id = akinon_conn_id
+        Awaited.check(self.min_events, settled_for, max_lateness)
+        if settled_for is not None and self.reschedule and not deferrable and not has_task_state():
+            raise InvalidInput(
+                "settled_for with mode='reschedule' needs Airflow 3.3 or later, which keeps state between pokes; "
+                "use deferrable=True or mode='poke'"
+            )
+        self._sighting: Sighting | None = None
 
-    def poke(self, context: Any) -> bool:
-        """Tell whether the window holds enough events now."""
+    def execute(self, context: Any) -> Any:
+        """Wait, here or in the triggerer, and return what was found; see the class."""
+        if not self.deferrable:
+            return super().execute(context)
+        try:
+            awaited, sighting, over = self._look(context, None)
+        except AirflowFailException as error:
+            if self.soft_fail:
+                raise AirflowSkipException(str(error)) from error
+            raise
+        if over:
+            return result(awaited, sighting, datetime.now(UTC))
+        return self.defer(
+            trigger=AuditEventsTrigger.of(
+                self.akinon_conn_id, awaited, sighting, self.poke_interval, self._most_seconds_between()
+            ),
+            method_name=self.execute_complete.__name__,
+            timeout=timedelta(seconds=self.timeout),
+        )
+
+    def execute_complete(self, context: Any, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's
+        """Return what the trigger found.
+
+        :raises AirflowFailException: the API refuses; trying again does not help.
+        :raises AkinonError: the API did not answer.
+        """
+        if event["status"] == "done":
+            return {name: event[name] for name in ("count", "window", "settled_at")}
+        raise (AirflowFailException if event["permanent"] else AkinonError)(event["message"])
+
+    def poke(self, context: Any) -> PokeReturnValue:
+        """Look at the window once."""
+        state = context.get("task_state_store") if self.reschedule and self.settled_for is not None else None
+        if state is None:
+            before = self._sighting
+        else:
+            noted = state.get(_STATE_KEY)
+            before = None if noted is None else Sighting.from_dict(noted)
+        awaited, sighting, over = self._look(context, before)
+        self._sighting = sighting
+        if state is not None and not over:
+            state.set(_STATE_KEY, sighting.as_dict())
+        elif state is not None:
+            state.delete(_STATE_KEY)
+        return PokeReturnValue(over, result(awaited, sighting, datetime.now(UTC)) if over else None)
+
+    def _look(self, context: Any, before: Sighting | None) -> tuple[Awaited, Sighting, bool]:
         with failing_for_good():
             request = WindowRequest(self.start, self.end, self.partition_period, self.partition_timezone)
-            window = request.resolve(context)
             filters = Filters.parse(self.filters)
+            awaited = Awaited(request.resolve(context), filters, self.min_events, self.settled_for, self.max_lateness)
             with AkinonHook(self.akinon_conn_id).get_conn() as api:
-                count = api.count(window, filters)
-            self.log.info("%s holds %d matching events; waiting for %d", window, count, self.min_events)
-            return count >= self.min_events
+                sighting, over = look(api, awaited, before, datetime.now(UTC))
+        self.log.info("%s holds %d matching events%s", awaited.window, sighting.count, "" if over else "; waiting")
+        return awaited, sighting, over
+
+    def _most_seconds_between(self) -> float | None:
+        """Return what a growing interval between pokes may grow to, None where it does not grow."""
+        if not self.exponential_backoff:
+            return None
+        most = self.timeout if self.max_wait is None else self.max_wait
+        return most.total_seconds() if isinstance(most, timedelta) else float(most)

@@ -8,6 +8,7 @@ import json
 import re
 import shlex
 import warnings
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from airflow_provider_akinon.audit_events.settings import Extra
 from airflow_provider_akinon.hooks.akinon import AkinonHook
 from airflow_provider_akinon.sensors.audit_events import AuditEventsSensor
 from airflow_provider_akinon.transfers.audit_events_to_s3 import AuditEventsToS3Operator
+from airflow_provider_akinon.triggers.audit_events import AuditEventsArrivedTrigger
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -69,7 +71,17 @@ def rows(rst: str) -> dict[str, str]:
 def parameters(cls: type) -> dict[str, str]:
     signature = inspect.signature(cls.__init__).parameters.values()
     own = [parameter for parameter in signature if parameter.name not in ("self", "kwargs")]
-    return {parameter.name: repr(parameter.default).replace("'", '"') for parameter in own}
+    return {parameter.name: _default(parameter) for parameter in own}
+
+
+def _default(parameter: inspect.Parameter) -> str:
+    if parameter.default is parameter.empty:
+        return "required"
+    if parameter.name == "deferrable":
+        return "Airflow's setting"
+    if isinstance(parameter.default, timedelta):
+        return f"timedelta(hours={parameter.default / timedelta(hours=1):g})"
+    return repr(parameter.default).replace("'", '"')
 
 
 def extra_defaults() -> dict[str, str]:
@@ -110,14 +122,20 @@ def messages() -> str:
 
 
 @pytest.mark.parametrize(
-    ("name", "cls"), [("operator", AuditEventsToS3Operator), ("sensor", AuditEventsSensor), ("hook", AkinonHook)]
+    ("name", "cls"),
+    [
+        ("operator", AuditEventsToS3Operator),
+        ("sensor", AuditEventsSensor),
+        ("triggers", AuditEventsArrivedTrigger),
+        ("hook", AkinonHook),
+    ],
 )
 def test_parameters_and_defaults(name, cls):
     """A page's table has exactly the parameters of the class, each with its default."""
     assert rows(page(name)) == parameters(cls)
 
 
-@pytest.mark.parametrize("cls", [AuditEventsToS3Operator, AuditEventsSensor, AkinonHook])
+@pytest.mark.parametrize("cls", [AuditEventsToS3Operator, AuditEventsSensor, AuditEventsArrivedTrigger, AkinonHook])
 def test_docstrings_describe_the_parameters(cls):
     """The class docstring, which the reference shows, describes exactly the parameters of the class."""
     assert re.findall(r":param (\w+):", cls.__doc__) == list(parameters(cls))

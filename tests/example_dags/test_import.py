@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "example_dags"
-NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+ALL = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+ON_AIRFLOW_3_ONLY = ["akinon_change_alert"]
+AIRFLOW_3 = not version("apache-airflow").startswith("2.")
+NAMES = [name for name in ALL if AIRFLOW_3 or name not in ON_AIRFLOW_3_ONLY]
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +31,8 @@ def bag():
 
 
 def test_all_load(bag):
-    """Every file gives one DAG, named after it, and none gives an import error."""
-    assert bag.import_errors == {}
+    """Every file gives one DAG, named after it; only what says that it needs Airflow 3 does not import elsewhere."""
+    assert sorted(Path(file).stem for file in bag.import_errors) == sorted({*ALL} - {*NAMES})
     assert sorted(bag.dags) == NAMES
 
 
@@ -54,7 +58,7 @@ def test_does_not_start_by_itself_over_years(bag, name):
     assert bag.dags[name].catchup is False
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_has_a_region_for_the_docs(name):
     """The file marks, under its own name, the region that the documentation includes."""
     text = (EXAMPLES / f"{name}.py").read_text()

@@ -112,15 +112,15 @@ def test_daily_export(airflow: Airflow, api: Sandbox, s3: LocalS3) -> None:
     assert api.key not in airflow.log
 
 
-def test_wait_for_events(airflow: Airflow, api: Sandbox, s3: LocalS3) -> None:
-    """The sensor lets a day with events pass, and the same day is left alone where it is stored already."""
+def test_settled_export(airflow: Airflow, api: Sandbox, s3: LocalS3) -> None:
+    """A day that ended long ago has settled at once, and is left alone where it is stored already."""
     before = stored(s3, default_prefix(api))
 
-    assert airflow.run("akinon_wait_for_events", UNTIL) == ["success"], airflow.log
+    assert airflow.run("akinon_settled_export", UNTIL) == ["success"], airflow.log
 
     key = "date=2026-01-31/20260131T000000Z_20260201T000000Z.jsonl.gz"
     assert stored(s3, default_prefix(api)) == before | {key: api.uuids(UNTIL - DAY, UNTIL)}
-    assert "waiting for 1" in airflow.log
+    assert f"holds {len(api.uuids(UNTIL - DAY, UNTIL))} matching events" in airflow.log
 
 
 def test_hourly_export(airflow: Airflow, api: Sandbox, s3: LocalS3) -> None:

@@ -146,13 +146,13 @@ def test_airflow_2_accepts_the_hooks_form() -> None:
     if (behaviours := AIRFLOW / "customized_form_field_behaviours.schema.json").exists():
         jsonschema.validate(AkinonHook.get_ui_field_behaviour(), json.loads(behaviours.read_text(encoding="utf-8")))
     pytest.importorskip("flask_appbuilder", reason="Airflow 3 may come without the form library of Airflow 2")
-    from wtforms import BooleanField, FloatField, Form, IntegerField, StringField
+    from wtforms import BooleanField, Form, IntegerField, StringField
 
     widgets = AkinonHook.get_connection_form_widgets()
     form = type("ConnectionForm", (Form,), widgets)()
 
     assert list(widgets) == list(EXTRA_FIELDS)
-    kinds = {"integer": IntegerField, "number": FloatField, "string": StringField, "boolean": BooleanField}
+    kinds = {"integer": IntegerField, "number": StringField, "string": StringField, "boolean": BooleanField}
     for name, field in FIELDS.items():
         assert type(form[name]) is kinds[field["schema"]["type"][0]], name
         assert form[name].data == field["schema"].get("default"), name

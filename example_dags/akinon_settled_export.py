@@ -1,11 +1,11 @@
 """
-# Wait for the log, then export it
+# Export a day once it has settled
 
-A day without a single audit event is more often a broken log or a key that sees too little than a quiet day. So
-this DAG waits for the first event of the day, and fails where none shows within an hour.
+Audit events become visible late. So this DAG waits, without holding a worker, until a day's count has not moved for
+half an hour, and exports it then. A day that ended more than 24 hours ago is exported at once, as in a backfill.
 """
 
-# [START akinon_wait_for_events]
+# [START akinon_settled_export]
 import os
 from datetime import timedelta
 
@@ -21,7 +21,7 @@ from airflow_provider_akinon.sensors.audit_events import AuditEventsSensor
 from airflow_provider_akinon.transfers.audit_events_to_s3 import AuditEventsToS3Operator
 
 with DAG(
-    dag_id="akinon_wait_for_events",
+    dag_id="akinon_settled_export",
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
     start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
     catchup=False,
@@ -30,16 +30,16 @@ with DAG(
     doc_md=__doc__,
     tags=["akinon", "example"],
 ):
-    wait = AuditEventsSensor(
-        task_id="wait",
-        min_events=1,
-        mode="reschedule",
+    settled = AuditEventsSensor(
+        task_id="settled",
+        settled_for=timedelta(minutes=30),
+        deferrable=True,
         poke_interval=300,
-        timeout=3600,
+        timeout=6 * 3600,
     )
     export = AuditEventsToS3Operator(
         task_id="export",
         s3_bucket=os.environ.get("AKINON_EXAMPLE_BUCKET", "audit-archive"),
     )
-    wait >> export
-# [END akinon_wait_for_events]
+    settled >> export
+# [END akinon_settled_export]

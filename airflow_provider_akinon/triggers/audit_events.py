@@ -1,0 +1,284 @@
+"""Triggers: waiting for a window without a worker, and telling of new events to whom watches an asset.
+
+Thin shells around `waiting` and `arrivals`. Requests run in threads of their own, so that the triggerer's event
+loop never waits; the connection is looked up asynchronously, and only its id is serialized. What passes is tried
+again, a few times in a row and each time later; what does not, ends the trigger.
+
+Connecting a trigger to an asset (`AssetWatcher`) needs Airflow 3; on Airflow 2 `AuditEventsArrivedTrigger` can be
+imported, and says so when it is made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, TypeVar
+
+from airflow.providers.common.compat.connection import get_async_connection
+from airflow.providers.common.compat.triggers import BaseEventTrigger
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_akinon.audit_events import arrivals, waiting
+from airflow_provider_akinon.audit_events.api import AuditEventsApi
+from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput, Throttled
+from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.window import Window, format_instant, parse_instant
+from airflow_provider_akinon.hooks.akinon import AkinonHook, settings_of
+from airflow_provider_akinon.task_run import has_asset_watchers
+
+MOST_FAILURES = 5
+"""Looks that may fail in a row before a trigger ends: with the pauses between them half a minute."""
+FIRST_PAUSE = 2.0
+"""Seconds to wait after a failed look; twice as long after each further one."""
+
+# Not the loop's own threads: an API that hangs must not hold up other triggers.
+_THREADS = ThreadPoolExecutor(8, "akinon-trigger")
+
+T = TypeVar("T")
+
+
+async def _ask(conn_id: str, question: Callable[[AuditEventsApi], T]) -> T:
+    """Return the answer of ``question`` to the connection's API, asked in a thread."""
+    connection = await get_async_connection(conn_id)
+
+    def ask() -> T:
+        # One try of each request: the trigger itself comes again, and keeps no thread while it waits.
+        with AuditEventsApi(settings_of(connection), attempts=1) as api:
+            return question(api)
+
+    return await asyncio.get_running_loop().run_in_executor(_THREADS, ask)
+
+
+async def _ask_patiently(conn_id: str, question: Callable[[AuditEventsApi], T], log: Any) -> T:
+    """Return what `_ask` does, asking again after errors that pass.
+
+    :raises AkinonError: it is permanent, or the `MOST_FAILURES`-th in a row.
+    """
+    for failures in range(1, MOST_FAILURES + 1):
+        try:
+            return await _ask(conn_id, question)
+        except AkinonError as error:
+            if error.permanent or failures == MOST_FAILURES:
+                raise
+            pause = FIRST_PAUSE * 2 ** (failures - 1)
+            if isinstance(error, Throttled) and error.retry_after is not None:
+                pause = max(pause, error.retry_after)
+            log.warning("Looking again in %.0f s, after %d of %d failures: %s", pause, failures, MOST_FAILURES, error)
+            await asyncio.sleep(pause)
+    raise AssertionError("unreachable")
+
+
+def _look_at_window(
+    api: AuditEventsApi, awaited: waiting.Awaited, before: waiting.Sighting | None
+) -> tuple[waiting.Sighting, bool]:
+    return waiting.look(api, awaited, before, datetime.now(UTC))
+
+
+def _look_for_arrivals(
+    api: AuditEventsApi, filters: Filters, since: datetime, cursor: arrivals.Cursor, overlap: timedelta
+) -> tuple[arrivals.Batch | None, arrivals.Cursor]:
+    return arrivals.look(api, filters, since, cursor, overlap, datetime.now(UTC))
+
+
+class AuditEventsTrigger(BaseTrigger):
+    """Waits for what `AuditEventsSensor` waits for.
+
+    Fires once: ``{"status": "done", …}`` with the sensor's result, or ``{"status": "failed", "message": …,
+    "permanent": …}``. Started anew elsewhere, it goes on from what it was given; stillness counts from there again.
+
+    :param akinon_conn_id: the Akinon connection.
+    :param start: the window's start, ISO 8601 in UTC.
+    :param end: the window's end, likewise.
+    :param filters: integers by name.
+    :param min_events: matching events to wait for.
+    :param settled_for: seconds that the count must not have moved, None where that does not matter.
+    :param max_lateness: seconds after its end from which on a window has settled at once.
+    :param poke_interval: seconds between two looks.
+    :param most_seconds_between: where given, the interval doubles with each look, up to it.
+    :param sighting: what was seen last, as `waiting.Sighting.as_dict` writes it.
+    """
+
+    def __init__(
+        self,
+        *,
+        akinon_conn_id: str,
+        start: str,
+        end: str,
+        filters: dict[str, int],
+        min_events: int,
+        settled_for: float | None,
+        max_lateness: float,
+        poke_interval: float,
+        most_seconds_between: float | None,
+        sighting: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self.akinon_conn_id = akinon_conn_id
+        self.start = start
+        self.end = end
+        self.filters = filters
+        self.min_events = min_events
+        self.settled_for = settled_for
+        self.max_lateness = max_lateness
+        self.poke_interval = poke_interval
+        self.most_seconds_between = most_seconds_between
+        self.sighting = sighting
+
+    @classmethod
+    def of(
+        cls,
+        akinon_conn_id: str,
+        awaited: waiting.Awaited,
+        sighting: waiting.Sighting,
+        poke_interval: float,
+        most_seconds_between: float | None,
+    ) -> AuditEventsTrigger:
+        """Return the trigger that goes on waiting after ``sighting``."""
+        return cls(
+            akinon_conn_id=akinon_conn_id,
+            **awaited.window.as_dict(),
+            filters=awaited.filters.as_dict(),
+            min_events=awaited.min_events,
+            settled_for=None if awaited.settled_for is None else awaited.settled_for.total_seconds(),
+            max_lateness=awaited.max_lateness.total_seconds(),
+            poke_interval=poke_interval,
+            most_seconds_between=most_seconds_between,
+            sighting=sighting.as_dict(),
+        )
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what makes the trigger anew; no secret is among it."""
+        names = (
+            "akinon_conn_id",
+            "start",
+            "end",
+            "filters",
+            "min_events",
+            "settled_for",
+            "max_lateness",
+            "poke_interval",
+            "most_seconds_between",
+            "sighting",
+        )
+        return f"{__name__}.{type(self).__name__}", {name: getattr(self, name) for name in names}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look until the waiting is over, or has failed."""
+        settled_for = None if self.settled_for is None else timedelta(seconds=self.settled_for)
+        awaited = waiting.Awaited(
+            Window.parse(self.start, self.end),
+            Filters.parse(self.filters),
+            self.min_events,
+            settled_for,
+            timedelta(seconds=self.max_lateness),
+        )
+        sighting = waiting.Sighting.from_dict(self.sighting)
+        interval = self.poke_interval
+        while True:
+            await asyncio.sleep(interval)
+            if self.most_seconds_between is not None:
+                interval = min(2 * interval, self.most_seconds_between)
+            look = partial(_look_at_window, awaited=awaited, before=sighting)
+            try:
+                sighting, over = await _ask_patiently(self.akinon_conn_id, look, self.log)
+            except AkinonError as error:
+                yield TriggerEvent({"status": "failed", "message": str(error), "permanent": error.permanent})
+                return
+            self.log.info("%s holds %d matching events", awaited.window, sighting.count)
+            if over:
+                yield TriggerEvent({"status": "done", **waiting.result(awaited, sighting, datetime.now(UTC))})
+                return
+
+
+class AuditEventsArrivedTrigger(BaseEventTrigger):
+    """Tells of new matching events, for an ``AssetWatcher`` (Airflow 3).
+
+    Each event's payload is ``{"batch_id", "count", "window", "uuids"}``: how many are new, since when, and the first
+    20 uuids; no personal data. Use one for an asset.
+
+    Where Airflow keeps state for assets (3.3), a restarted triggerer goes on where it was: it misses nothing, and
+    tells nothing twice, except after a kill between the telling and the note that it was told; the repeat has the
+    same ``batch_id``. Elsewhere, it starts from ``since`` again, and tells again of everything since.
+
+    :param since: tell of events from then on: an aware datetime, or ISO 8601 text with an offset.
+    :param filters: any of ``user``, ``content_type`` and ``object_id``, as integers.
+    :param poll_interval: seconds between two looks; at least 1.
+    :param overlap: seconds to look back, for events that become visible late.
+    :param akinon_conn_id: the Akinon connection.
+    :raises InvalidInput: a parameter is wrong, or this is Airflow 2.
+    """
+
+    def __init__(
+        self,
+        *,
+        since: datetime | str,
+        filters: Mapping[str, int] | None = None,
+        poll_interval: float = 60.0,
+        overlap: float = 900.0,
+        akinon_conn_id: str = AkinonHook.default_conn_name,
+    ) -> None:
+        super().__init__()
+        if not has_asset_watchers():
+            raise InvalidInput("AuditEventsArrivedTrigger works with an AssetWatcher, which needs Airflow 3")
+        self.since = format_instant(parse_instant("since", since))
+        self.filters = Filters.parse(filters).as_dict()
+        for name, value, least in (("poll_interval", poll_interval, 1), ("overlap", overlap, 0)):
+            if isinstance(value, bool) or not isinstance(value, int | float) or value < least:
+                raise InvalidInput(f"{name}={value!r} is not a number of seconds of at least {least}")
+        self.poll_interval = float(poll_interval)
+        self.overlap = float(overlap)
+        self.akinon_conn_id = akinon_conn_id
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what makes the trigger anew; no secret is among it."""
+        names = ("since", "filters", "poll_interval", "overlap", "akinon_conn_id")
+        return f"{__name__}.{type(self).__name__}", {name: getattr(self, name) for name in names}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look, tell, and go on.
+
+        A batch is noted before it is told, and noted as told only at the next look: an event that was handed to the
+        triggerer is not yet in Airflow's database.
+
+        :raises AkinonError: the API refuses, or has failed several times in a row.
+        """
+        since, filters = parse_instant("since", self.since), Filters.parse(self.filters)
+        overlap = timedelta(seconds=self.overlap)
+        cursor, untold = await self._recall(since)
+        while True:
+            if untold is None:
+                look = partial(_look_for_arrivals, filters=filters, since=since, cursor=cursor, overlap=overlap)
+                batch, cursor = await _ask_patiently(self.akinon_conn_id, look, self.log)
+                if batch is not None:
+                    untold = batch.as_dict()
+                    await self._note(cursor, untold)
+            if untold is not None:
+                self.log.info("%d new events, batch %s", untold["count"], untold["batch_id"])
+                yield TriggerEvent(untold)
+            await asyncio.sleep(self.poll_interval)
+            if untold is not None:
+                untold = None
+                await self._note(cursor, None)
+
+    @property
+    def _key(self) -> str:
+        identity = json.dumps([self.akinon_conn_id, self.since, self.filters])
+        return f"akinon-audit-events-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+
+    async def _recall(self, since: datetime) -> tuple[arrivals.Cursor, dict[str, Any] | None]:
+        """Return the cursor, and the batch that may not have been told."""
+        store = getattr(self, "asset_state_store", None)
+        noted = None if store is None else await store.aget(self._key)
+        if noted is None:
+            return arrivals.Cursor(since), None
+        return arrivals.Cursor.from_dict(noted["cursor"]), noted["untold"]
+
+    async def _note(self, cursor: arrivals.Cursor, untold: dict[str, Any] | None) -> None:
+        store = getattr(self, "asset_state_store", None)
+        if store is not None:
+            await store.aset(self._key, {"cursor": cursor.as_dict(), "untold": untold})

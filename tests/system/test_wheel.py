@@ -1,0 +1,128 @@
+"""The wheel that users install, in an environment of its own, away from the source tree."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_akinon import __version__
+
+pytestmark = pytest.mark.system
+
+SOURCE = Path(__file__).parents[2]
+LINE = ".".join(version("apache-airflow").split(".")[:2])
+INSTALL_TIMEOUT = 900.0
+"""Seconds to install Airflow; from a cache it takes a few."""
+
+# The sandbox's views import only where Django is set up, as the sandbox's process does.
+IMPORT_ALL = """
+import importlib, pkgutil, airflow_provider_akinon as package
+print(package.__file__)
+for module in pkgutil.walk_packages(package.__path__, "airflow_provider_akinon."):
+    if not module.name.endswith(("__main__", "sandbox.api", "sandbox.faults")):
+        print(importlib.import_module(module.name).__name__)
+"""
+SANDBOX = """
+import requests
+from airflow_provider_akinon.sandbox import Sandbox
+with Sandbox.start(events=7) as sandbox:
+    url = f"{sandbox.url}/api/v1/remote/1/data-warehouse/audit-events/"
+    print(requests.get(url, headers={"Authorization": f"Token {sandbox.key}"}, timeout=20).json()["count"])
+"""
+
+
+def run(*command: str | Path, timeout: float = 120.0, **more: str) -> str:
+    """Run a command and return its standard output; what this process was told of Python and Airflow is left out."""
+    inherited = {n: v for n, v in os.environ.items() if not n.startswith(("AIRFLOW", "PYTHON", "VIRTUAL_ENV"))}
+    done = subprocess.run(command, env=inherited | more, cwd="/", capture_output=True, text=True, timeout=timeout)
+    assert done.returncode == 0, f"{' '.join(map(str, command))} failed:\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of a new environment."""
+    environment = tmp_path_factory.mktemp("environment") / "venv"
+    if uv := shutil.which("uv"):
+        run(uv, "venv", "--python", sys.executable, environment)
+    else:
+        run(sys.executable, "-m", "venv", environment)
+    return environment / "bin" / "python"
+
+
+@pytest.fixture(scope="module")
+def wheel(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of the source tree."""
+    folder = tmp_path_factory.mktemp("wheel")
+    if uv := shutil.which("uv"):
+        run(uv, "build", "--wheel", "--out-dir", folder, SOURCE, timeout=INSTALL_TIMEOUT)
+    else:
+        run(python, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", folder, SOURCE, timeout=INSTALL_TIMEOUT)
+    [wheel] = folder.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def installed(python: Path, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """Runs ``python`` with arguments where the wheel is installed, and returns its output."""
+    constraints = SOURCE / "constraints" / f"airflow-{LINE}.txt"
+    install = ["install", "--constraint", str(constraints), f"airflow-provider-akinon[sandbox] @ {wheel.as_uri()}"]
+    if uv := shutil.which("uv"):
+        run(uv, "pip", *install, "--python", python, timeout=INSTALL_TIMEOUT)
+    else:
+        run(python, "-m", "pip", *install, timeout=INSTALL_TIMEOUT)
+    home = tmp_path_factory.mktemp("airflow")
+    return lambda *arguments: run(python, *arguments, AIRFLOW_HOME=str(home))
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+    """Every module is in the wheel, and the mark that it is typed; no test, no documentation, no example."""
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+
+    package = SOURCE / "airflow_provider_akinon"
+    modules = {str(path.relative_to(SOURCE)) for path in package.rglob("*.py")}
+    assert names == {*modules, "airflow_provider_akinon/py.typed"}
+
+
+def test_every_module_imports(installed: Callable[..., str], python: Path) -> None:
+    """Every module imports where only the wheel and its requirements are."""
+    file, *modules = installed("-c", IMPORT_ALL).splitlines()
+
+    assert Path(file).is_relative_to(python.parents[1])
+    assert "airflow_provider_akinon.transfers.audit_events_to_s3" in modules
+
+
+def test_the_versions_are_one(installed: Callable[..., str]) -> None:
+    """The wheel's metadata and the package say the version of the source tree."""
+    said = installed(
+        "-c",
+        "import airflow_provider_akinon as package, importlib.metadata as metadata;"
+        "print(package.__version__, metadata.version('airflow-provider-akinon'))",
+    )
+
+    assert said.split() == [__version__, __version__]
+
+
+def test_airflow_knows_the_provider(installed: Callable[..., str]) -> None:
+    """Airflow finds the provider through the wheel's entry point."""
+    said = installed("-m", "airflow", "providers", "get", "airflow-provider-akinon", "--output", "plain")
+
+    assert __version__ in said
+
+
+def test_the_sandbox_has_a_command_line(installed: Callable[..., str]) -> None:
+    """The sandbox explains itself."""
+    assert "--events" in installed("-m", "airflow_provider_akinon.sandbox", "--help")
+
+
+def test_the_sandbox_serves(installed: Callable[..., str]) -> None:
+    """The sandbox answers with what the extra installs."""
+    assert installed("-c", SANDBOX) == "7\n"

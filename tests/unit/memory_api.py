@@ -1,0 +1,39 @@
+"""A small, well-behaved Audit Events API in memory, for what is tested with time under control."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
+
+from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.records import Page
+from airflow_provider_akinon.audit_events.settings import Settings
+from airflow_provider_akinon.audit_events.window import Window, format_instant, parse_instant
+
+
+class MemoryApi:
+    """Holds events as ``(timestamp, uuid)``; add to `events` at any time. ``asked`` has each request's parameters."""
+
+    settings = Settings.parse(host="http://localhost:1", password="k", extra={"max_concurrency": 2})
+
+    def __init__(self) -> None:
+        self.events: list[tuple[datetime, str]] = []
+        self.asked: list[dict[str, str]] = []
+
+    def page(self, params: Mapping[str, str]) -> Page:
+        self.asked.append(dict(params))
+        window = Window.parse(params["timestamp__gte"], params["timestamp__lt"])
+        found = sorted(event for event in self.events if window.contains(event[0]))
+        records = [{"uuid": uuid, "timestamp": format_instant(at)} for at, uuid in found[: int(params["limit"])]]
+        return Page(len(found), [msgspec.Raw(json.dumps(record).encode()) for record in records])
+
+    def count(self, window: Window, filters: Filters) -> int:
+        return self.page({**window.params(), **filters.params(), "limit": "1"}).count
+
+
+def at(text: str) -> datetime:
+    """Return the instant of a clock time on 31 January 2026, UTC."""
+    return parse_instant("at", f"2026-01-31T{text}Z")
