@@ -35,7 +35,7 @@ from airflow_provider_akinon.audit_events.window import Window
 
 SLICE_EVENTS = 1000
 """Events that a slice of the file holds before the next begins: what is counted, and read, again as one."""
-MENDING_REQUESTS = 300
+MENDING_REQUESTS = 1500
 """Requests that mending a window may take, beside four times those that its first reading took."""
 
 

@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 from typing import IO
 
 from airflow_provider_akinon.audit_events.encoding import Block
+from airflow_provider_akinon.audit_events.errors import IncompleteWindow
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.slices import PagesOfEvents, Part, read_part
 from airflow_provider_akinon.audit_events.window import Window
@@ -37,6 +38,9 @@ MOST_CUTS = 16
 """Slices that one is cut into at a time: where all events lie in one of them, the others cost a request each."""
 LEAST_PAGES_TO_SHARE = 5
 """Pages that are left in a slice before it is cut only to give idle threads something to do."""
+
+MOST_GROWTH = 1000
+"""Events that may come while a window is read, beside as many as it held at first."""
 
 _PIECE = 64 * 1024
 
@@ -61,6 +65,7 @@ class Reader:
         self.requests = 0
         """Requests made so far, each counted once however often it was tried."""
         self._counting = threading.Lock()
+        self._first_count: int | None = None
         self._trust_order = True
 
     def count(self, window: Window) -> int:
@@ -68,7 +73,8 @@ class Reader:
 
         :raises ApiError: the API failed; see `errors`.
         """
-        self._count_requests(1)
+        with self._counting:
+            self.requests += 1
         return self.api.count(window, self.filters)
 
     def counts(self, windows: list[Window]) -> list[int]:
@@ -86,15 +92,19 @@ class Reader:
         :raises IncompleteWindow: see `slices.read_part`.
         """
         with tempfile.TemporaryFile(prefix="akinon-audit-events-") as file:
-            frontier = _Frontier([_Slice(window) for window in windows], self.threads, _Shelf(file))
+            frontier = _Frontier([_Slice(window, _Due(0, 1)) for window in windows], self.threads, _Shelf(file))
             threads = [
                 threading.Thread(target=self._work, args=(frontier,), name=f"akinon-read-{number}", daemon=True)
                 for number in range(self.threads)
             ]
             for thread in threads:
                 thread.start()
+            read = 0
             try:
-                yield from frontier.stretches()
+                for stretch in frontier.stretches():
+                    read += stretch.events.count
+                    self._require_an_end(read)
+                    yield stretch
             finally:
                 # A request in flight cannot be cancelled: its thread ends with it, and touches nothing here anymore.
                 frontier.stop()
@@ -107,15 +117,38 @@ class Reader:
             except BaseException as error:
                 frontier.fail(error)
                 return
-            fell = slice_.expected is not None and part.count < slice_.expected
-            if fell or not part.ordered:
-                self._trust_order = False
-            self._count_requests(part.requests)
+            with self._counting:
+                self.requests += part.requests
+                self._first_count = part.count if self._first_count is None else self._first_count
+                fell = slice_.due.fell_short(part.count)
+                if fell or not part.ordered:
+                    self._trust_order = False
             frontier.put(slice_, part, block, fell=fell, trust_order=self._trust_order)
 
-    def _count_requests(self, number: int) -> None:
-        with self._counting:
-            self.requests += number
+    def _require_an_end(self, read: int) -> None:
+        """Make sure that a window which grows faster than it is read does not keep us for ever."""
+        first = self._first_count or 0
+        if read > 2 * first + MOST_GROWTH:
+            raise IncompleteWindow(
+                f"The window held {first} events at first, and {read} have been read without coming to its end: they "
+                "come in faster than they can be read. Wait until it has settled (settled_for of the sensor)",
+                expected=first,
+                read=read,
+            )
+
+
+@dataclass(slots=True)
+class _Due:
+    """How many events some slices together should hold at least: what a step had left, however it was cut."""
+
+    events: int
+    slices: int
+
+    def fell_short(self, count: int) -> bool:
+        """Note what one of the slices holds; tell whether it was the last, and all of them hold too few."""
+        self.events -= count
+        self.slices -= 1
+        return self.slices == 0 and self.events > 0
 
 
 @dataclass(slots=True, eq=False)
@@ -123,8 +156,7 @@ class _Slice:
     """A stretch of time on the frontier: waiting, taken by a thread, or read."""
 
     window: Window
-    expected: int | None = None
-    """How many events it should hold at least; None where nobody knows."""
+    due: _Due
     taken: bool = False
     read: Stretch | None = None
     """What was read, with its lines on the shelf."""
@@ -204,8 +236,8 @@ class _Frontier:
                 here.append(slice_)
             if part.rest is not None:
                 windows = part.rest.split(self._cuts(part, trust_order))
-                alone = len(windows) == 1
-                here.extend(_Slice(window, expected=part.left if alone else None) for window in windows)
+                due = _Due(part.left, len(windows))
+                here.extend(_Slice(window, due) for window in windows)
                 self._unread += len(windows)
                 # This thread comes for the first of them itself.
                 self._may_take.notify(len(windows) - 1)
@@ -254,12 +286,12 @@ class _Frontier:
         """Return the first slice that nobody reads, where the look-ahead reaches it."""
         going = 0
         for slice_ in self._slices:
-            if slice_.read is None:
-                if not slice_.taken:
-                    # The first that is not read may always be: what lies before it can be consumed.
-                    reach = LOOKAHEAD_SLICES * SLICE_PAGES * self._threads * self._page_size
-                    return slice_ if not going or self._held + going * self._page_size < reach else None
-                going += 1
+            if slice_.read is None and not slice_.taken:
+                reach = LOOKAHEAD_SLICES * SLICE_PAGES * self._threads * self._page_size
+                # The very first must always be read: nothing can be consumed before it.
+                is_first = slice_ is self._slices[0]
+                return slice_ if is_first or self._held + going * self._page_size < reach else None
+            going += slice_.read is None
         return None
 
     def _cuts(self, part: Part, trust_order: bool) -> int:

@@ -32,6 +32,9 @@ CERTAINTY = 14
 """Pages in random order leave one of n events unseen with a probability of e⁻¹⁴, below one in a million, after
 ⌈n / page⌉ · (ln n + 14) requests."""
 
+RESTARTS = 500
+"""Requests beside these that a millisecond may take while it changes."""
+
 
 class PagesOfEvents(Protocol):
     """What reading needs of `AuditEventsApi`."""
@@ -121,10 +124,15 @@ def _first_millisecond(window: Window) -> Window:
 
 
 def _read_millisecond(api: PagesOfEvents, instant: Window, filters: Filters, known: list[Event]) -> Part:
-    """Read a millisecond that holds more than a page, by page numbers, until no event is missing."""
+    """Read a millisecond that holds more than a page, by page numbers, until no event is missing.
+
+    As long as the count does not fall, all that was seen is still there; so where as many were seen as are counted,
+    they are all. Where it falls, some of those seen are gone, and others moved to pages that were read: begin anew.
+    """
+    size, counted = len(known), len(known)
     seen = {event.uuid: event for event in known}
-    size, count, pages, number, requests = len(known), len(known), 1, 0, 0
-    while requests < pages * (math.log(max(1, count)) + CERTAINTY):
+    number, pages, requests, most = 0, 1, 0, 1.0
+    while requests < most:
         number = number % pages + 1
         requests += 1
         try:
@@ -133,20 +141,22 @@ def _read_millisecond(api: PagesOfEvents, instant: Window, filters: Filters, kno
             if error.status != 404 or number == 1:
                 raise
             # The set shrank, so there are fewer pages now: read it from its start.
-            seen, number, pages = {}, 0, 1
+            seen, number = {}, 0
             continue
+        if count < counted:
+            seen = {}
+        counted = count
         seen.update((event.uuid, event) for event in events)
-        if len(seen) > count:
-            # Some vanished, and which of those seen is not known.
-            seen = {event.uuid: event for event in events}
         if len(seen) == count:
             return Part(sorted(seen.values()), count, size, requests=requests + 1)
-        size = max(size, len(events))
         pages = max(1, math.ceil(count / size))
+        if requests == 1:
+            # Of what there was at first: arrivals without end must not make it endless.
+            most = RESTARTS + pages * (math.log(max(1, count)) + CERTAINTY)
     raise IncompleteWindow(
-        f"The millisecond {instant} holds {count} events, of which {len(seen)} were seen in {requests} requests: "
+        f"The millisecond {instant} holds {counted} events, of which {len(seen)} were seen in {requests} requests: "
         "the API orders equal timestamps differently each time, or they are still changing. Try again, or raise "
         "page_size in the connection",
-        expected=count,
+        expected=counted,
         read=len(seen),
     )
