@@ -84,20 +84,18 @@ class AuditEventsApi:
         self._timeout = (min(CONNECT_TIMEOUT, extra.timeout), extra.timeout)
         self._clock = clock
         self._pace = Pace.shared(settings, clock)
-        self._session = _Session()
+        # The session merges settings, once; the adapter below it sends. A whole session for each request would cost
+        # twice as much, keep the API's cookies, and look at redirects.
+        session = requests.Session()
         # An auth object, not a header: requests would replace a header by what .netrc says.
-        self._session.auth = _ApiKey(settings.authorization)
-        self._session.headers.update(
-            {"Accept": "application/json", "User-Agent": f"airflow-provider-akinon/{__version__}"}
-        )
-        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=extra.max_concurrency, pool_block=True)
-        self._session.mount(settings.base_url, adapter)
-        # Done once, and not for each request: half of what a request costs. `verify` and the proxies are merged in
-        # here, as the environment would override those of a session.
-        self._request = self._session.prepare_request(requests.Request("GET", self._url))
-        self._sending = self._session.merge_environment_settings(
+        session.auth = _ApiKey(settings.authorization)
+        session.headers.update({"Accept": "application/json", "User-Agent": f"airflow-provider-akinon/{__version__}"})
+        self._request = session.prepare_request(requests.Request("GET", self._url))
+        # `verify` and the proxies go in here, as the environment would override those of a session.
+        self._sending = session.merge_environment_settings(
             self._url, dict(extra.proxies or {}), True, extra.verify, None
         )
+        self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=extra.max_concurrency, pool_block=True)
         self._retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(attempts),
             retry=tenacity.retry_if_exception(_is_passing),
@@ -114,7 +112,7 @@ class AuditEventsApi:
 
     def close(self) -> None:
         """Close the connections."""
-        self._session.close()
+        self._adapter.close()
 
     def page(self, params: Mapping[str, str]) -> Page:
         """Return the page of events that ``params`` ask for, unchecked.
@@ -186,7 +184,7 @@ class AuditEventsApi:
         request.url = f"{url}?{urlencode(params)}" if params else url
         for _ in range(_SAME_ORIGIN_REDIRECTS + 1):
             try:
-                response = self._session.send(request, timeout=self._timeout, allow_redirects=False, **self._sending)
+                response = self._adapter.send(request, timeout=self._timeout, **self._sending)  # type: ignore[arg-type]
                 with response:
                     body = self._body(response)
             except _NO_ANSWER as error:
@@ -257,13 +255,6 @@ def _object_with(*names: str) -> Callable[[bytes], dict[str, Any]]:
         return answer
 
     return decode
-
-
-class _Session(requests.Session):
-    """A session that looks at no redirect; requests would prepare the next request even where it may not send it."""
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """Return None: the client itself decides."""
 
 
 class _ApiKey(AuthBase):

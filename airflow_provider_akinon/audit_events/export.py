@@ -80,9 +80,10 @@ def export_window(api: PagesOfEvents, window: Window, filters: Filters) -> Itera
             if reader.requests > allowance:
                 pace = (count - first) / max(1e-3, time.monotonic() - began)
                 raise _incomplete(window, count, draft.lines.count, moved, pace)
-            mended = _Draft.write(_mended(draft, reader, [slice_ for slice_, _, _ in moved]))
-            draft.file.close()
-            draft = mended
+            if moved:
+                mended = _Draft.write(_mended(draft, reader, [slice_ for slice_, _, _ in moved]))
+                draft.file.close()
+                draft = mended
         draft.file.seek(0)
         yield Export(
             window=window,
