@@ -188,6 +188,8 @@ class AuditEventsApi:
                 with response:
                     body = self._body(response)
             except _NO_ANSWER as error:
+                # It would carry the Authorization header along to whoever dumps the attributes of errors.
+                vars(error).pop("request", None)
                 raise _unreachable(self.settings.base_url, error) from error
             if not response.is_redirect:
                 return response, body

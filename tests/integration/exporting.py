@@ -1,0 +1,156 @@
+"""What the integration tests share: how they export, and how they look at what landed without the package's help."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import pytest
+import requests
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_akinon.sandbox import Sandbox
+from airflow_provider_akinon.sandbox.s3 import LocalS3
+from airflow_provider_akinon.transfers.audit_events_to_s3 import AuditEventsToS3Operator
+
+_WORKER = """
+import json, sys
+from airflow_provider_akinon.transfers.audit_events_to_s3 import AuditEventsToS3Operator
+AuditEventsToS3Operator(task_id="export", **json.loads(sys.argv[1])).execute({})
+"""
+
+DAY = timedelta(days=1)
+SECOND = timedelta(seconds=1)
+MICROSECOND = timedelta(microseconds=1)
+
+
+class Span(NamedTuple):
+    """A window, as the tests think of it."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object in S3: its key, its bytes, and what S3 says of it."""
+
+    key: str
+    body: bytes
+    head: dict[str, Any]
+
+    @property
+    def lines(self) -> list[bytes]:
+        return gzip.decompress(self.body).split(b"\n")[:-1]
+
+    @property
+    def uuids(self) -> list[str]:
+        return [json.loads(line)["uuid"] for line in self.lines]
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """What changes when somebody writes the object again."""
+        return (self.key, self.body, *(self.head.get(name) for name in ("ETag", "LastModified", "VersionId")))
+
+
+def export(bucket: str, start: Any, end: Any, **arguments: Any) -> dict[str, Any]:
+    """Export a window as a task would, and return what goes to XCom."""
+    return execute({}, s3_bucket=bucket, start=start, end=end, **arguments)
+
+
+def execute(context: dict[str, Any], **arguments: Any) -> dict[str, Any]:
+    return AuditEventsToS3Operator(task_id="export", **arguments).execute(context)
+
+
+def worker(environment: dict[str, str], bucket: str, start: datetime, end: datetime) -> subprocess.Popen[bytes]:
+    """Start an export in a process of its own, as a worker's would be."""
+    arguments = {"s3_bucket": bucket, "start": start.isoformat(), "end": end.isoformat()}
+    return subprocess.Popen(
+        [sys.executable, "-c", _WORKER, json.dumps(arguments)],
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def refusal(bucket: str, start: Any, end: Any, **arguments: Any) -> str:
+    """Export a window and return the text of the task's final failure."""
+    with pytest.raises(AirflowFailException) as caught:
+        export(bucket, start, end, **arguments)
+    return str(caught.value)
+
+
+def objects(s3: LocalS3, bucket: str) -> list[Stored]:
+    client = s3.client()
+    keys = [entry["Key"] for entry in client.list_objects_v2(Bucket=bucket).get("Contents", [])]
+    found = []
+    for key in keys:
+        answer = client.get_object(Bucket=bucket, Key=key)
+        with answer.pop("Body") as body:
+            found.append(Stored(key, body.read(), answer))
+    return found
+
+
+def the_object(s3: LocalS3, bucket: str) -> Stored:
+    """Return the only object of a bucket."""
+    [stored] = objects(s3, bucket)
+    return stored
+
+
+def spread(span: Span, number: int) -> list[datetime]:
+    """Return this many times that cover a window to its very edges, many of them equal."""
+    reach = span.end - MICROSECOND - span.start
+    times = [span.start + reach * (place - place % 3) // max(1, number - 1) for place in range(number)]
+    return [*times[:-1], span.end - MICROSECOND] if number > 1 else times
+
+
+def url_of(api: Sandbox) -> str:
+    return f"{api.url}/api/v1/remote/{api.remote_id}/data-warehouse/audit-events/"
+
+
+def get(api: Sandbox, url: str, **params: str) -> requests.Response:
+    """Ask the API without the package."""
+    answer = requests.get(url, params=params, headers={"Authorization": f"Token {api.key}"}, timeout=20)
+    answer.raise_for_status()
+    return answer
+
+
+def records(api: Sandbox, span: Span, **filters: str) -> list[bytes]:
+    """Return the API's own bytes of each record of a window, in ``(timestamp, uuid)`` order."""
+    window = {"timestamp__gte": api_time(span.start), "timestamp__lt": api_time(span.end)}
+    found: list[bytes] = []
+    page = 1
+    while True:
+        query = {**window, **filters, "sort": "timestamp,uuid", "limit": "200", "page": str(page)}
+        answer = get(api, url_of(api), **query)
+        found += _slices(answer.content)
+        if answer.json()["next"] is None:
+            return found
+        page += 1
+
+
+def api_time(instant: datetime) -> str:
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def _slices(body: bytes) -> list[bytes]:
+    """Return the bytes of each of a page's records, as they came."""
+    text = body.decode()
+    decoder = json.JSONDecoder()
+    found = []
+    place = text.index('"results":[') + len('"results":[')
+    while text[place] != "]":
+        _, end = decoder.raw_decode(text, place)
+        found.append(text[place:end].encode())
+        place = end + (text[end] == ",")
+    return found
+
+
+def list_requests(api: Sandbox, since: int = 0) -> list[dict[str, Any]]:
+    return [entry for entry in api.requests()[since:] if entry["path"].endswith("/audit-events/")]
