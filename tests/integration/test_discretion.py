@@ -291,7 +291,7 @@ def test_the_key_is_nowhere_in_a_success(
         f"Connected to {guarded.url}: the key sees {guarded.count()} audit events of remote id 1",
     )
     api = hook.get_conn()
-    reprs = [repr(one) for one in (hook, vars(hook), api, vars(api), hook.settings, vars(api._session), api._pace)]
+    reprs = [repr(one) for one in (hook, vars(hook), api, vars(api), hook.settings, api._pace)]
     no_key_in(said(), message, json.dumps(result), str(stored.head), *reprs, repr(stored.lines))
 
 
