@@ -18,8 +18,8 @@ import gzip
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import IO
@@ -157,19 +157,19 @@ def _moved(draft: _Draft, reader: Reader) -> list[tuple[Window, int, int]]:
 
 def _mended(draft: _Draft, reader: Reader, moved: Iterable[Window]) -> Iterator[Stretch]:
     """Yield the draft's slices, those in ``moved`` read again."""
-    lines = _lines(draft.file)
     again = set(moved)
-    fresh = reader.read(moved)
-    for slice_ in draft.slices:
-        stored = islice(lines, slice_.count)
-        if slice_.window in again:
-            for stretch in fresh:
-                yield stretch
-                if stretch.window.end == slice_.window.end:
-                    break
-            deque(stored, maxlen=0)
-        else:
-            yield Stretch(slice_.window, Block.of([parse_event(line) for line in stored]), fell=False)
+    # Closed here: a generator left to the garbage collector would seek in a file that is closed by then.
+    with closing(_lines(draft.file)) as lines, closing(reader.read(moved)) as fresh:
+        for slice_ in draft.slices:
+            stored = islice(lines, slice_.count)
+            if slice_.window in again:
+                for stretch in fresh:
+                    yield stretch
+                    if stretch.window.end == slice_.window.end:
+                        break
+                deque(stored, maxlen=0)
+            else:
+                yield Stretch(slice_.window, Block.of([parse_event(line) for line in stored]), fell=False)
 
 
 def _incomplete(
@@ -187,7 +187,7 @@ def _incomplete(
     )
 
 
-def _lines(file: IO[bytes]) -> Iterator[bytes]:
+def _lines(file: IO[bytes]) -> Generator[bytes, None, None]:
     file.seek(0)
     try:
         with gzip.open(file) as lines:

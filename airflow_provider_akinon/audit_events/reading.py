@@ -19,7 +19,7 @@ import math
 import os
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import IO
@@ -85,7 +85,7 @@ class Reader:
         with ThreadPoolExecutor(self.threads, "akinon-count") as pool:
             return list(pool.map(self.count, windows))
 
-    def read(self, windows: Iterable[Window]) -> Iterator[Stretch]:
+    def read(self, windows: Iterable[Window]) -> Generator[Stretch, None, None]:
         """Yield the events of ``windows``, which are in order, part by part in the order of time.
 
         :raises ApiError: the API failed, or gave what was not asked for; see `errors`.
@@ -157,6 +157,8 @@ class _Slice:
 
     window: Window
     due: _Due
+    fell: bool = False
+    """Whether a count fell in a step that read nothing of it; what is read next carries the doubt."""
     taken: bool = False
     read: Stretch | None = None
     """What was read, with its lines on the shelf."""
@@ -228,6 +230,7 @@ class _Frontier:
             self._page_size = max(self._page_size, part.page_size)
             self._unread -= 1
             here: list[_Slice] = []
+            fell = fell or slice_.fell
             if part.rest is None or part.rest.start > slice_.window.start:
                 end = slice_.window.end if part.rest is None else part.rest.start
                 slice_.read = Stretch(Window(slice_.window.start, end), replace(block, lines=b""), fell)
@@ -237,7 +240,7 @@ class _Frontier:
             if part.rest is not None:
                 windows = part.rest.split(self._cuts(part, trust_order))
                 due = _Due(part.left, len(windows))
-                here.extend(_Slice(window, due) for window in windows)
+                here.extend(_Slice(window, due, fell=fell and slice_.read is None) for window in windows)
                 self._unread += len(windows)
                 # This thread comes for the first of them itself.
                 self._may_take.notify(len(windows) - 1)

@@ -129,8 +129,9 @@ def _read_millisecond(api: PagesOfEvents, instant: Window, filters: Filters, kno
     As long as the count does not fall, all that was seen is still there; so where as many were seen as are counted,
     they are all. Where it falls, some of those seen are gone, and others moved to pages that were read: begin anew.
     """
-    size, counted = len(known), len(known)
-    seen = {event.uuid: event for event in known}
+    size, counted = len(known), 0
+    # Not what is known: the first page comes again, and some of it may be gone by then.
+    seen: dict[str, Event] = {}
     number, pages, requests, most = 0, 1, 0, 1.0
     while requests < most:
         number = number % pages + 1

@@ -16,7 +16,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeVar
 
 from airflow.providers.common.compat.connection import get_async_connection
@@ -36,8 +36,20 @@ MOST_FAILURES = 5
 FIRST_PAUSE = 2.0
 """Seconds to wait after a failed look; twice as long after each further one."""
 
-# Not the loop's own threads: an API that hangs must not hold up other triggers.
-_THREADS = ThreadPoolExecutor(8, "akinon-trigger")
+LONGEST_TO_HAND_OVER = 10.0
+"""Seconds that the triggerer has to store an event, before it is noted as told."""
+PAUSE_AFTER_FAILURE = 300.0
+"""Seconds until a watching trigger looks again after an error that does not pass by itself."""
+
+
+@cache
+def _threads(conn_id: str) -> ThreadPoolExecutor:
+    """Return the threads that ask a connection's API.
+
+    Not the loop's own, nor those of other connections: an API that hangs must hold up no other triggers.
+    """
+    return ThreadPoolExecutor(4, f"akinon-trigger-{conn_id}")
+
 
 T = TypeVar("T")
 
@@ -51,7 +63,7 @@ async def _ask(conn_id: str, question: Callable[[AuditEventsApi], T]) -> T:
         with AuditEventsApi(settings_of(connection), attempts=1) as api:
             return question(api)
 
-    return await asyncio.get_running_loop().run_in_executor(_THREADS, ask)
+    return await asyncio.get_running_loop().run_in_executor(_threads(conn_id), ask)
 
 
 async def _ask_patiently(conn_id: str, question: Callable[[AuditEventsApi], T], log: Any) -> T:
@@ -242,28 +254,37 @@ class AuditEventsArrivedTrigger(BaseEventTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look, tell, and go on.
 
-        A batch is noted before it is told, and noted as told only at the next look: an event that was handed to the
-        triggerer is not yet in Airflow's database.
-
-        :raises AkinonError: the API refuses, or has failed several times in a row.
+        A batch is noted before it is told, and noted as told only later: an event that was handed to the triggerer
+        is not yet in Airflow's database. Errors are logged, and looked over again after a while: who watches an asset
+        has no other way to know of them than the triggerer's log.
         """
         since, filters = parse_instant("since", self.since), Filters.parse(self.filters)
         overlap = timedelta(seconds=self.overlap)
+        pause_after_failure = max(self.poll_interval, PAUSE_AFTER_FAILURE)
         cursor, untold = await self._recall(since)
         while True:
             if untold is None:
                 look = partial(_look_for_arrivals, filters=filters, since=since, cursor=cursor, overlap=overlap)
-                batch, cursor = await _ask_patiently(self.akinon_conn_id, look, self.log)
+                try:
+                    batch, cursor = await _ask_patiently(self.akinon_conn_id, look, self.log)
+                except AkinonError as error:
+                    # Airflow starts a watching trigger that ends anew, at once: it would ask again and again.
+                    self.log.error(
+                        "Looking for new events failed; looking again in %.0f s: %s", pause_after_failure, error
+                    )
+                    await asyncio.sleep(pause_after_failure)
+                    continue
                 if batch is not None:
                     untold = batch.as_dict()
                     await self._note(cursor, untold)
             if untold is not None:
                 self.log.info("%d new events, batch %s", untold["count"], untold["batch_id"])
                 yield TriggerEvent(untold)
-            await asyncio.sleep(self.poll_interval)
-            if untold is not None:
+                await asyncio.sleep(max(self.poll_interval, LONGEST_TO_HAND_OVER))
                 untold = None
                 await self._note(cursor, None)
+            else:
+                await asyncio.sleep(self.poll_interval)
 
     @property
     def _key(self) -> str:
