@@ -42,7 +42,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     },
     "max_concurrency": {
         "label": "Concurrent requests",
-        "description": "Most requests that one task has in flight at a time.",
+        "description": "Most requests that one process has in flight at a time.",
         "schema": {
             "type": ["integer", "null"],
             "minimum": 1,

@@ -38,7 +38,7 @@ class Extra(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     page_size: Annotated[int, Meta(ge=1, le=100_000)] = 100
     """Events asked for in one request; the API may give fewer."""
     max_concurrency: Annotated[int, Meta(ge=1, le=64)] = 4
-    """Most requests that one task has in flight at a time."""
+    """Most requests that one process has in flight at a time."""
     requests_per_second: Annotated[float, Meta(gt=0)] | None = None
     """Most requests a second; None for no limit of our own."""
     verify: bool | str = True
