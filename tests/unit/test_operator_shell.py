@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
-from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.sensors.audit_events import AuditEventsSensor
 from airflow_provider_akinon.transfers.audit_events_to_s3 import AuditEventsToS3Operator
 
@@ -85,13 +84,6 @@ def test_an_unknown_argument_is_refused(shell: Any) -> None:
     """A misspelt argument fails when the DAG is parsed."""
     with pytest.raises((TypeError, AirflowException), match="allow_shrnk"):
         shell(task_id="task", allow_shrnk=True)
-
-
-@pytest.mark.parametrize("min_events", [0, -1, True, 1.5, "2", None])
-def test_the_sensor_waits_for_a_positive_number(min_events: Any) -> None:
-    """Waiting for no events would be true at once; the DAG fails to parse instead."""
-    with pytest.raises(InvalidInput, match=r"min_events=.* is not an integer of at least 1"):
-        AuditEventsSensor(task_id="wait", min_events=min_events)
 
 
 @pytest.mark.parametrize(
