@@ -20,15 +20,18 @@ import uuid as uuids
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
-from urllib.parse import urlencode, urljoin, urlsplit
+from typing import Any, TypeVar, cast
+from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
 
 import msgspec
 import requests
 import tenacity
-import urllib3.exceptions
+import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
+from urllib3 import BaseHTTPResponse
+from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError, ProxyError, SSLError
+from urllib3.exceptions import TimeoutError as NoAnswerInTime
 
 from airflow_provider_akinon import __version__
 from airflow_provider_akinon.audit_events.errors import (
@@ -66,7 +69,7 @@ PARAMETERS = (*INTEGER_PARAMETERS, *TIME_PARAMETERS, "sort")
 _SAME_ORIGIN_REDIRECTS = 3
 
 _PIECE = 1 << 20
-_NO_ANSWER = (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError)
+_ONCE = urllib3.Retry.from_int(False, redirect=False)
 
 T = TypeVar("T")
 
@@ -81,21 +84,29 @@ class AuditEventsApi:
         self.settings = settings
         extra = settings.extra
         self._url = f"{settings.base_url}/api/v1/remote/{extra.remote_id}/data-warehouse/audit-events/"
-        self._timeout = (min(CONNECT_TIMEOUT, extra.timeout), extra.timeout)
+        self._timeout = urllib3.Timeout(connect=min(CONNECT_TIMEOUT, extra.timeout), read=extra.timeout)
         self._clock = clock
         self._pace = Pace.shared(settings, clock)
-        # The session merges settings, once; the adapter below it sends. A whole session for each request would cost
-        # twice as much, keep the API's cookies, and look at redirects.
+        # requests knows about proxies, certificates and the environment: it makes the connection pool. The pool alone
+        # sends, as a session would take longer than the rest of this module, keep the API's cookies, and look at
+        # redirects.
         session = requests.Session()
         # An auth object, not a header: requests would replace a header by what .netrc says.
         session.auth = _ApiKey(settings.authorization)
         session.headers.update({"Accept": "application/json", "User-Agent": f"airflow-provider-akinon/{__version__}"})
-        self._request = session.prepare_request(requests.Request("GET", self._url))
+        request = session.prepare_request(requests.Request("GET", self._url))
         # `verify` and the proxies go in here, as the environment would override those of a session.
-        self._sending = session.merge_environment_settings(
-            self._url, dict(extra.proxies or {}), True, extra.verify, None
+        sending = session.merge_environment_settings(self._url, dict(extra.proxies or {}), True, extra.verify, None)
+        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=extra.max_concurrency, pool_block=True)
+        pool = adapter.get_connection_with_tls_context(
+            request, sending["verify"], proxies=sending["proxies"], cert=sending["cert"]
         )
-        self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=extra.max_concurrency, pool_block=True)
+        adapter.cert_verify(pool, self._url, sending["verify"], sending["cert"])  # type: ignore[no-untyped-call]
+        self._pool = cast(urllib3.HTTPConnectionPool, pool)
+        # Not its headers: vars() of this client would show the key.
+        self._request = request
+        # Before a request's path: nothing, or the origin where a proxy is to read it, as for plain http.
+        self._before_path = adapter.request_url(request, sending["proxies"]).removesuffix(request.path_url)
         self._retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(attempts),
             retry=tenacity.retry_if_exception(_is_passing),
@@ -112,7 +123,7 @@ class AuditEventsApi:
 
     def close(self) -> None:
         """Close the connections."""
-        self._adapter.close()
+        self._pool.close()
 
     def page(self, params: Mapping[str, str]) -> Page:
         """Return the page of events that ``params`` ask for, unchecked.
@@ -128,7 +139,7 @@ class AuditEventsApi:
         """
         page = self.page({**window.params(), **filters.params(), "limit": "1"})
         # The event that comes with the count tells whether the API heeds the filters.
-        parse_requested_events(page.results, window, filters)
+        parse_requested_events(page, window, filters)
         return page.count
 
     def list_page(self, **params: object) -> dict[str, Any]:
@@ -164,7 +175,7 @@ class AuditEventsApi:
     def _try(self, url: str, params: Mapping[str, str], decode: Callable[[bytes], T]) -> T:
         with self._pace.turn():
             response, body = self._send(url, params)
-        if response.status_code != 200:
+        if response.status != 200:
             refusal = self._refusal(response, body)
             if isinstance(refusal, Throttled) and _is_passing(refusal):
                 self._pace.push_back(PUSH_BACK if refusal.retry_after is None else refusal.retry_after)
@@ -178,24 +189,29 @@ class AuditEventsApi:
                 f"({kind}, {len(body)} bytes): {error}"
             ) from error
 
-    def _send(self, url: str, params: Mapping[str, str]) -> tuple[requests.Response, bytes]:
+    def _send(self, url: str, params: Mapping[str, str]) -> tuple[BaseHTTPResponse, bytes]:
         """Send one request and return the answer with its body, following only redirects on the same origin."""
-        request = self._request.copy()
-        request.url = f"{url}?{urlencode(params)}" if params else url
+        target = f"{url}?{urlencode(params)}" if params else url
         for _ in range(_SAME_ORIGIN_REDIRECTS + 1):
             try:
-                response = self._adapter.send(request, timeout=self._timeout, **self._sending)  # type: ignore[arg-type]
-                with response:
+                with self._pool.urlopen(
+                    "GET",
+                    self._before_path + urlunsplit(urlsplit(target)._replace(scheme="", netloc="")),
+                    headers=self._request.headers,
+                    timeout=self._timeout,
+                    retries=_ONCE,
+                    redirect=False,
+                    assert_same_host=False,
+                    preload_content=False,
+                ) as response:
                     body = self._body(response)
-            except _NO_ANSWER as error:
-                # It would carry the Authorization header along to whoever dumps the attributes of errors.
-                vars(error).pop("request", None)
+            except HTTPError as error:
                 raise _unreachable(self.settings.base_url, error) from error
-            if not response.is_redirect:
+            location = response.get_redirect_location()
+            if not location:
                 return response, body
-            location = response.headers["Location"]
             try:
-                target = urljoin(request.url, location)
+                target = urljoin(target, location)
                 origin = _origin(target)
             except ValueError:
                 raise ProtocolError(f"{url} redirects to {location!r}, which is no URL") from None
@@ -204,25 +220,21 @@ class AuditEventsApi:
                     f"{url} redirects to {origin}; the key goes to {self.settings.base_url} only. "
                     "If the API has moved, change Host in the connection"
                 )
-            request.url = target
         raise ProtocolError(f"{url} redirects more than {_SAME_ORIGIN_REDIRECTS} times")
 
-    def _body(self, response: requests.Response) -> bytes:
-        """Return the body, read as it comes, and not for longer than the timeout: it may come in drips.
-
-        Straight from the transport, at half the cost of ``response.content``.
-        """
+    def _body(self, response: BaseHTTPResponse) -> bytes:
+        """Return the body, read as it comes, and not for longer than the timeout: it may come in drips."""
         timeout = self.settings.extra.timeout
         deadline = self._clock.monotonic() + timeout
         pieces = []
-        while piece := response.raw.read1(_PIECE, decode_content=True):
+        while piece := response.read1(_PIECE, decode_content=True):
             pieces.append(piece)
             if self._clock.monotonic() > deadline:
                 raise Unreachable(f"{self.settings.base_url} did not finish its answer within {timeout:g} s")
         return b"".join(pieces)
 
-    def _refusal(self, response: requests.Response, body: bytes) -> ApiError:
-        status = response.status_code
+    def _refusal(self, response: BaseHTTPResponse, body: bytes) -> ApiError:
+        status = response.status
         detail = self._detail(response, body)
         message = f"The Akinon API answered {status}: {detail}"
         retry_after = _retry_after(response.headers.get("Retry-After"))
@@ -235,7 +247,7 @@ class AuditEventsApi:
             return Rejected(f"{message} ({self._url})", status=status, detail=detail)
         return ProtocolError(f"{message} ({self._url})")
 
-    def _detail(self, response: requests.Response, body: bytes) -> str:
+    def _detail(self, response: BaseHTTPResponse, body: bytes) -> str:
         """Return the API's own message, shortened, and without the key should the API repeat it."""
         try:
             answer = json.loads(body)
@@ -295,23 +307,22 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}:{port}"
 
 
-def _unreachable(base_url: str, error: requests.RequestException | urllib3.exceptions.HTTPError) -> Unreachable:
-    reason = getattr(error.args[0] if error.args else None, "reason", None)
-    if isinstance(error, requests.exceptions.SSLError):
+def _unreachable(base_url: str, error: HTTPError) -> Unreachable:
+    if isinstance(error, SSLError):
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             return UntrustedServer(
                 f"The TLS certificate of {base_url} does not verify. If it is signed by your own authority, set "
-                f"'verify' in the connection's Extra to the path of its CA certificates. ({reason or error})"
+                f"'verify' in the connection's Extra to the path of its CA certificates. ({error})"
             )
-        return Unreachable(f"TLS with {base_url} failed; does it speak https on this port? ({reason or error})")
-    if isinstance(error, requests.exceptions.ProxyError):
+        return Unreachable(f"TLS with {base_url} failed; does it speak https on this port? ({error})")
+    if isinstance(error, ProxyError):
         return Unreachable(f"The proxy on the way to {base_url} did not connect")
-    if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
-        return Unreachable(f"{base_url} did not answer in time ({type(error).__name__})")
-    if isinstance(reason, urllib3.exceptions.NameResolutionError):
+    if isinstance(error, NameResolutionError):
         return Unreachable(f"The host of {base_url} is unknown: its name does not resolve. Check Host")
-    if isinstance(reason, urllib3.exceptions.NewConnectionError):
-        return Unreachable(f"{base_url} is not reachable: {reason}. Check Host and Port")
+    if isinstance(error, NewConnectionError):
+        return Unreachable(f"{base_url} is not reachable: {error}. Check Host and Port")
+    if isinstance(error, NoAnswerInTime):
+        return Unreachable(f"{base_url} did not answer in time ({type(error).__name__})")
     return Unreachable(f"The connection to {base_url} broke off ({type(error).__name__}: {error})")
 
 

@@ -28,7 +28,7 @@ from airflow_provider_akinon.audit_events.encoding import Block, JsonLinesGzip
 from airflow_provider_akinon.audit_events.errors import IncompleteWindow
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.reading import Reader, Stretch
-from airflow_provider_akinon.audit_events.records import parse_event
+from airflow_provider_akinon.audit_events.records import parse_events
 from airflow_provider_akinon.audit_events.settings import Settings
 from airflow_provider_akinon.audit_events.slices import PagesOfEvents
 from airflow_provider_akinon.audit_events.window import Window
@@ -56,7 +56,7 @@ class Export:
     uuids_sha256: str
 
     def lines(self) -> Iterator[bytes]:
-        """Yield the stored lines, uncompressed, from the first on; leaves the file at its start."""
+        """Yield the stored lines, uncompressed and without line breaks; leaves the file at its start."""
         return _lines(self.file)
 
 
@@ -123,12 +123,13 @@ class _Draft:
     slices: list[_Slice]
 
     @classmethod
-    def write(cls, stretches: Iterable[Stretch]) -> _Draft:
-        """Write the events of ``stretches``, which tile a window in order."""
+    def write(cls, stretches: Generator[Stretch, None, None]) -> _Draft:
+        """Write the events of ``stretches``, which tile a window in order, and close it."""
         slices: list[_Slice] = []
         file = tempfile.TemporaryFile(prefix="akinon-audit-events-")  # noqa: SIM115 - closed by the draft's owner
         try:
-            with JsonLinesGzip(file) as lines:
+            # Closed here: threads that read would go on for as long as somebody holds on to an error.
+            with closing(stretches), JsonLinesGzip(file) as lines:
                 for stretch in stretches:
                     lines.write(stretch.events)
                     slice_ = slices[-1] if slices else None
@@ -155,7 +156,7 @@ def _moved(draft: _Draft, reader: Reader) -> list[tuple[Window, int, int]]:
     ]
 
 
-def _mended(draft: _Draft, reader: Reader, moved: Iterable[Window]) -> Iterator[Stretch]:
+def _mended(draft: _Draft, reader: Reader, moved: Iterable[Window]) -> Generator[Stretch, None, None]:
     """Yield the draft's slices, those in ``moved`` read again."""
     again = set(moved)
     # Closed here: a generator left to the garbage collector would seek in a file that is closed by then.
@@ -169,7 +170,7 @@ def _mended(draft: _Draft, reader: Reader, moved: Iterable[Window]) -> Iterator[
                         break
                 deque(stored, maxlen=0)
             else:
-                yield Stretch(slice_.window, Block.of([parse_event(line) for line in stored]), fell=False)
+                yield Stretch(slice_.window, Block.of(parse_events(list(stored))), fell=False)
 
 
 def _incomplete(
@@ -191,6 +192,7 @@ def _lines(file: IO[bytes]) -> Generator[bytes, None, None]:
     file.seek(0)
     try:
         with gzip.open(file) as lines:
-            yield from lines
+            for line in lines:
+                yield line[:-1]
     finally:
         file.seek(0)

@@ -42,7 +42,7 @@ LEAST_PAGES_TO_SHARE = 5
 MOST_GROWTH = 1000
 """Events that may come while a window is read, beside as many as it held at first."""
 
-_PIECE = 64 * 1024
+_PIECE = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ for, since an API of this kind ignores a parameter that it does not know. This m
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, NamedTuple, TypeVar, cast
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Page(msgspec.Struct, frozen=True):
-    """A page of events: how many match in all, and the records of this page as the API wrote them."""
+    """A page of events: how many match in all, and the records of this page, each on one line."""
 
     count: Annotated[int, msgspec.Meta(ge=0)]
     results: list[msgspec.Raw]
@@ -37,19 +37,20 @@ def parse_page(body: bytes) -> Page:
 
     :raises msgspec.DecodeError: it is not the API's JSON.
     """
+    page = _tolerant(_compact, body)
     try:
-        return _decode_page(body)
+        return _decode_page(page)
     except msgspec.DecodeError:
-        if not _HALF.search(body):
+        if not _HALF.search(page):
             raise
-        clean = _HALF.sub(lambda _: _STAND_IN, body)
-        page = _decode_page(clean)
+        clean = _HALF.sub(lambda _: _STAND_IN, page)
+        found = _decode_page(clean)
         records, place = [], 0
-        for record in map(bytes, page.results):
+        for record in map(bytes, found.results):
             place = clean.index(record, place)
-            records.append(msgspec.Raw(body[place : place + len(record)]))
+            records.append(msgspec.Raw(page[place : place + len(record)]))
             place += len(record)
-        return Page(page.count, records)
+        return Page(found.count, records)
 
 
 class Event(NamedTuple):
@@ -66,6 +67,11 @@ class _Fields(msgspec.Struct, frozen=True):
 
     timestamp: Annotated[datetime, msgspec.Meta(tz=True)]
     uuid: str
+
+
+class _Filtered(msgspec.Struct, frozen=True):
+    """The fields of a record that the API can filter by."""
+
     user: msgspec.Raw = msgspec.Raw(b"null")
     content_type: msgspec.Raw = msgspec.Raw(b"null")
     object_id: msgspec.Raw = msgspec.Raw(b"null")
@@ -76,62 +82,68 @@ class _Timestamp(msgspec.Struct, frozen=True):
 
 
 _decode_fields = msgspec.json.Decoder(_Fields).decode
+_decode_many_fields = msgspec.json.Decoder(list[_Fields]).decode
+_decode_filtered = msgspec.json.Decoder(_Filtered).decode
 _decode_timestamp = msgspec.json.Decoder(_Timestamp).decode
 _FRACTION = re.compile(r"\.([0-9]+)")
 
 
-def parse_event(record: bytes) -> Event:
-    """Return the event of a record's JSON.
+def parse_event(line: bytes) -> Event:
+    """Return the event of a record that is on one line.
 
     :raises ProtocolError: the record has no ``uuid``, or no ``timestamp`` with a time zone.
     """
-    return _event(record, _parse_fields(record))
+    try:
+        fields = _tolerant(_decode_fields, line)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ProtocolError(f"The API returned a record that is not an audit event: {error}") from error
+    try:
+        return Event(fields.timestamp.astimezone(UTC), fields.uuid, line)
+    except OverflowError:
+        raise ProtocolError(f"Event {fields.uuid} has the timestamp {fields.timestamp}, which UTC has not") from None
 
 
-def parse_requested_events(records: Iterable[bytes], window: Window, filters: Filters) -> list[Event]:
-    """Return the events of records' JSON, each checked against what was asked for.
+def parse_events(lines: list[bytes]) -> list[Event]:
+    """Return the events of records that are each on one line, all at once where they are as they should be.
+
+    :raises ProtocolError: see `parse_event`.
+    """
+    try:
+        fields = _decode_many_fields(b"[%b]" % b",".join(lines))
+        return [
+            Event(each.timestamp.astimezone(UTC), each.uuid, line) for each, line in zip(fields, lines, strict=True)
+        ]
+    except (msgspec.DecodeError, ValueError, RecursionError, OverflowError):
+        return [parse_event(line) for line in lines]
+
+
+def parse_requested_events(page: Page, window: Window, filters: Filters) -> list[Event]:
+    """Return the events of a page, each checked against what was asked for.
 
     :raises ProtocolError: see `parse_event`.
     :raises UnrequestedEvent: one lies outside ``window``, or does not match ``filters``.
     """
+    events = parse_events([bytes(record) for record in page.results])
     asked = filters.as_dict()
-    events = []
-    for record in records:
-        fields = _parse_fields(record)
-        event = _event(record, fields)
+    for event in events:
         if not window.start <= event.timestamp < window.end and not window.contains(
-            event.timestamp, _resolution(record)
+            event.timestamp, _resolution(event.line)
         ):
             raise UnrequestedEvent(
                 f"The API returned event {event.uuid} of {format_instant(event.timestamp)}, "
                 f"outside the window {window} that was asked for"
             )
         if asked:
+            fields = _tolerant(_decode_filtered, event.line)
             mismatch = filters.mismatch({name: msgspec.json.decode(getattr(fields, name)) for name in asked})
             if mismatch:
                 raise UnrequestedEvent(f"The API returned event {event.uuid}, whose {mismatch}")
-        events.append(event)
     return events
 
 
-def _parse_fields(record: bytes) -> _Fields:
-    try:
-        return _tolerant(_decode_fields, record)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ProtocolError(f"The API returned a record that is not an audit event: {error}") from error
-
-
-def _event(record: bytes, fields: _Fields) -> Event:
-    try:
-        timestamp = fields.timestamp.astimezone(UTC)
-    except OverflowError:
-        raise ProtocolError(f"Event {fields.uuid} has the timestamp {fields.timestamp}, which UTC has not") from None
-    return Event(timestamp, fields.uuid, _tolerant(_compact, record))
-
-
-def _resolution(record: bytes) -> timedelta:
+def _resolution(line: bytes) -> timedelta:
     """Return how much a record's timestamp may have lost: one of at most three digits may be a longer one, cut."""
-    fraction = _FRACTION.search(_tolerant(_decode_timestamp, record).timestamp)
+    fraction = _FRACTION.search(_tolerant(_decode_timestamp, line).timestamp)
     return MILLISECOND if fraction is None or len(fraction[1]) <= 3 else timedelta(0)
 
 

@@ -111,7 +111,7 @@ def _read_page(api: PagesOfEvents, window: Window, filters: Filters, number: int
             **({"page": str(number)} if number > 1 else {}),
         }
     )
-    events = parse_requested_events(page.results, window, filters)
+    events = parse_requested_events(page, window, filters)
     return page.count, list({event.uuid: event for event in events}.values())
 
 

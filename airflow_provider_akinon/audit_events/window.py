@@ -26,6 +26,8 @@ def parse_instant(field: str, value: object) -> datetime:
 
     :raises InvalidInput: it is something else, or has no time zone.
     """
+    if type(value) is datetime and value.tzinfo is UTC:
+        return value
     if isinstance(value, str):
         try:
             instant = datetime.fromisoformat(value.strip())
@@ -123,6 +125,8 @@ class Window:
         On milliseconds, as the API may show no more of what its database holds: an edge inside one would part
         events that look alike. Only a window within one millisecond comes back whole.
         """
+        if parts == 1:
+            return [self]
         span = self.end - self.start
         cuts = (floor_to_millisecond(self.start + span * number / parts) for number in range(1, parts))
         # The first whole millisecond can always be a cut, however short the window is.

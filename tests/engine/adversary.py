@@ -24,11 +24,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
-import msgspec
-
 from airflow_provider_akinon.audit_events.errors import Rejected
 from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.records import Page
+from airflow_provider_akinon.audit_events.records import Page, parse_page
 from airflow_provider_akinon.audit_events.settings import Settings
 from airflow_provider_akinon.audit_events.window import Window, floor_to_millisecond
 
@@ -42,8 +40,6 @@ Shape = Literal["spread", "bursts", "second", "millisecond", "instant", "edges",
 Place = Literal["window", "asked", "behind", "ahead", "outside"]
 WHITE = ("", " ", "\n  ", "\t")
 """White space between a record's tokens; a stored line has none."""
-
-_decode_page = msgspec.json.Decoder(Page).decode
 
 
 class Row(NamedTuple):
@@ -228,7 +224,7 @@ class AdversarialApi:
         white = self._rng.choice(WHITE)
         records = ",".join(white.join(row.tokens) for row in page)
         # Through the client's own decoder, so that what it does to a record's bytes is tested too.
-        return _decode_page(
+        return parse_page(
             f'{{"count":{count},"next":"http://api.example.org/?page=4","results":[{records}]}}'.encode()
         )
 
@@ -294,7 +290,7 @@ class AdversarialApi:
 
 def assert_exact(api: AdversarialApi, lines: list[bytes]) -> None:
     """Assert that the lines are the events asked for: all, once, in order, as the API wrote them."""
-    wanted = [row.line + b"\n" for row in api.wanted()]
+    wanted = [row.line for row in api.wanted()]
     missing, foreign = set(wanted) - set(lines), set(lines) - set(wanted)
     assert not missing, f"a hole: {len(missing)} of {len(wanted)} events are missing"
     assert not foreign, f"{len(foreign)} lines are not events that were asked for, as the API wrote them"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from adversary import FOREVER, MICROSECOND, START, AdversarialApi, World, assert_exact
 
+from airflow_provider_akinon.audit_events.encoding import JsonLinesGzip
 from airflow_provider_akinon.audit_events.errors import IncompleteWindow
 from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.reading import Reader
@@ -217,6 +219,22 @@ class TestConcurrency:
         """As many requests are in flight as the connection allows, and never one more."""
         world = World(events=3_000, page_size=10, arrivals=arrivals, concurrency=4)
         assert export(world, delay=0.005).in_flight == 4
+
+    def test_an_error_ends_the_reading(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where the file cannot be written, no thread reads on, though somebody still holds the error."""
+
+        def full(*_: object) -> None:
+            raise OSError("no space left on device")
+
+        monkeypatch.setattr(JsonLinesGzip, "write", full)
+        with pytest.raises(OSError, match="no space left") as held:
+            export(World(events=20_000, page_size=20, concurrency=4))
+
+        for thread in threading.enumerate():
+            if thread.name.startswith("akinon-read"):
+                thread.join(5)
+                assert not thread.is_alive()
+        assert held.value.__traceback__ is not None
 
     def test_reading_waits_for_its_consumer(self) -> None:
         """What is read ahead of a slow consumer is bounded, whatever the window holds."""

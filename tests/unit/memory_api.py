@@ -6,10 +6,8 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 
-import msgspec
-
 from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.records import Page
+from airflow_provider_akinon.audit_events.records import Page, parse_page
 from airflow_provider_akinon.audit_events.settings import Settings
 from airflow_provider_akinon.audit_events.window import Window, format_instant, parse_instant
 
@@ -28,7 +26,7 @@ class MemoryApi:
         window = Window.parse(params["timestamp__gte"], params["timestamp__lt"])
         found = sorted(event for event in self.events if window.contains(event[0]))
         records = [{"uuid": uuid, "timestamp": format_instant(at)} for at, uuid in found[: int(params["limit"])]]
-        return Page(len(found), [msgspec.Raw(json.dumps(record).encode()) for record in records])
+        return parse_page(json.dumps({"count": len(found), "results": records}).encode())
 
     def count(self, window: Window, filters: Filters) -> int:
         return self.page({**window.params(), **filters.params(), "limit": "1"}).count
