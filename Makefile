@@ -6,7 +6,7 @@ MAKEFLAGS += --no-builtin-rules
 AIRFLOW_3 := .venv/airflow-3.3
 AIRFLOW_2 := .venv/airflow-2.11
 BENCHMARK := .venv/benchmark
-PACKAGE := -e '.[sandbox]' --group test
+PACKAGE := -e '.[parquet,sandbox]' --group test
 PYTEST := -m pytest -m 'not system'
 
 .PHONY: help demo test test-3.3 test-2.11 system lint types docs benchmark constraints clean

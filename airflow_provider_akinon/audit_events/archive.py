@@ -1,83 +1,193 @@
-"""The archive in S3: where a window's object lies, what it says of itself, and when it may be replaced.
+"""The archive in S3: how a proved export gets there, what proves it later, and when it may replace what is there.
 
-The stored object is evidence. An export replaces it only where every stored event is still among those read, and
-leaves it alone where the content is the same. It refuses to replace an object that is not an export of the same
-window, source and filters. This module decides; it sends nothing to S3.
+The object is written first and its receipt after it, so that an object with a receipt is whole; whatever kills the
+task in between, the next try finds out what is missing and adds it. The stored object is evidence: an export replaces
+it only where every stored event is still among those read, and leaves it and its receipt alone where the content is
+the same. This module refuses to replace an object that is not an export of the same window, source, filters and
+format, and to call a window archived while S3 shows something else than was written.
 """
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
-import re
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
-from typing import IO
+from datetime import datetime
+from shutil import copyfileobj
+from typing import IO, Any
 
-from airflow_provider_akinon.audit_events.errors import ForeignObject, InvalidInput, ShrinkRefused
+from airflow_provider_akinon import __version__
+from airflow_provider_akinon.audit_events.bucket import Bucket, Head
+from airflow_provider_akinon.audit_events.encoding import Format
+from airflow_provider_akinon.audit_events.errors import ArchiveError, ForeignObject, ObjectChanged, ShrinkRefused
 from airflow_provider_akinon.audit_events.export import Export
-from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.records import Event, parse_event
-from airflow_provider_akinon.audit_events.window import Window
+from airflow_provider_akinon.audit_events.parquet import read_events
+from airflow_provider_akinon.audit_events.place import Place
+from airflow_provider_akinon.audit_events.receipt import (
+    CONTENT_TYPE,
+    NOT_PROVED,
+    SCHEMA,
+    Counts,
+    Receipt,
+    Run,
+    Source,
+    Span,
+    StoredObject,
+    heads,
+    parse_receipt,
+    receipt_key,
+    receipt_prefix,
+    sha256_in,
+)
+from airflow_provider_akinon.audit_events.records import parse_event
 
-EXTENSION = ".jsonl.gz"
 METADATA_PREFIX = "akinon-"
+NOT_FOR_RECEIPTS = ("ContentType", "Metadata", "StorageClass")
+"""Upload arguments that are the object's alone: a receipt is small, and read on every rerun."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Bucket and key of an object."""
+class Archived:
+    """What the archive holds of a window now."""
 
-    bucket: str
-    key: str
+    place: Place
+    receipt: Receipt
+    receipt_sha256: str
+    written: bool
+    """Whether this export wrote the object, rather than finding it."""
 
-    def __str__(self) -> str:
-        return f"s3://{self.bucket}/{self.key}"
+    @property
+    def receipt_key(self) -> str:
+        """The key of the receipt."""
+        return receipt_key(self.place.key, self.receipt_sha256)
 
-    @classmethod
-    def of_key(cls, bucket: str | None, key: str) -> Place:
-        """Return the place of a whole key, or of an ``s3://bucket/key`` URL without a bucket beside it.
 
-        :raises InvalidInput: the bucket is missing, or given twice, or the key is empty or a folder.
-        """
-        if key.startswith("s3://"):
-            if bucket:
-                raise InvalidInput(
-                    f"s3_key={key!r} names its bucket, and so does s3_bucket={bucket!r}; give one of them"
+def archive(
+    export: Export, bucket: Bucket, place: Place, arguments: Mapping[str, Any], run: Run, *, allow_shrink: bool
+) -> Archived:
+    """Put a proved export and its receipt where they belong, as far as they are not there.
+
+    :param arguments: boto3's upload arguments.
+    :param run: the task, for the receipt.
+    :param allow_shrink: replace a stored object also where events of it are no longer returned by the API.
+    :raises ForeignObject: the object at ``place`` is not an export of the same kind.
+    :raises ShrinkRefused: it holds events that the export lacks.
+    :raises ObjectLocked: Object Lock does not let it be replaced.
+    :raises ObjectChanged: S3 shows another object than was written, or than was compared before.
+    """
+    stored = _stored(export, bucket, place)
+    receipts = heads(_receipts(export, bucket, place))
+    if stored is not None and stored.content_sha256 == export.written.content_sha256:
+        if receipts and all(stored.is_of(receipt) for _, receipt in receipts):
+            sha256, receipt = receipts[0]
+            return Archived(place, receipt, sha256, written=False)
+        written = stored.sha256 != export.sha256
+    else:
+        written = True
+        if stored is not None and stored.uuids_sha256 != export.written.uuids_sha256 and not allow_shrink:
+            with bucket.open(place.key) as body:
+                require_superset(stored, body, export)
+    if written:
+        upload = {
+            **arguments,
+            "ContentType": export.format.content_type,
+            "Metadata": {**arguments.get("Metadata", {}), **metadata_of(export)},
+        }
+        try:
+            bucket.upload(place.key, export.file, upload, stored.etag if stored else None)
+        except ObjectChanged:
+            # Another try of the same task may have written the same.
+            stored = _stored(export, bucket, place)
+            if stored is None or stored.sha256 != export.sha256:
+                raise
+            written = False
+        else:
+            stored = _stored(export, bucket, place)
+    receipt = _receipt(export, place, stored, run, [sha256 for sha256, _ in receipts])
+    _require_unchanged(stored, receipt, place)
+    encoded = receipt.encode()
+    sha256 = hashlib.sha256(encoded).hexdigest()
+    kept = {name: value for name, value in arguments.items() if name not in NOT_FOR_RECEIPTS}
+    bucket.put(receipt_key(place.key, sha256), encoded, {**kept, "ContentType": CONTENT_TYPE})
+    # Once more: where two exports of a window run at once, the one whose object was replaced must not succeed.
+    _require_unchanged(_stored(export, bucket, place), receipt, place)
+    return Archived(place, receipt, sha256, written=written)
+
+
+def _stored(export: Export, bucket: Bucket, place: Place) -> StoredExport | None:
+    head = bucket.head(place.key)
+    return None if head is None else StoredExport.read(place, head, export)
+
+
+def _receipts(export: Export, bucket: Bucket, place: Place) -> Iterator[tuple[str, Receipt]]:
+    """Yield the receipts of the object at ``place``, each with its SHA-256.
+
+    :raises ArchiveError: one was altered, renamed or put there from elsewhere.
+    """
+    for key in bucket.keys(receipt_prefix(place.key)):
+        sha256 = sha256_in(key)
+        # The key of another object may begin like this one's.
+        if sha256 is not None and key == receipt_key(place.key, sha256):
+            receipt = parse_receipt(key, bucket.read(key))
+            if (receipt.object.key, receipt.window) != (place.key, _span(export)):
+                raise ArchiveError(
+                    f"{key} is the receipt of {receipt.object.key}, copied here. Remove it, and ask why"
                 )
-            bucket, _, key = key.removeprefix("s3://").partition("/")
-        if not bucket:
-            raise InvalidInput(f"s3_bucket is missing for s3_key={key!r}; give it, or an s3://bucket/key URL")
-        if not key or key.endswith("/"):
-            raise InvalidInput(f"s3_key={key!r} is not a whole key; add a file name, or use s3_prefix")
-        return cls(bucket, key)
-
-    @classmethod
-    def of_window(cls, bucket: str | None, prefix: str, window: Window, filters: Filters, timezone: tzinfo) -> Place:
-        """Return the place of ``window`` below ``prefix``, in Hive style by its date in ``timezone``.
-
-        Different windows and different filters have different keys.
-
-        :raises InvalidInput: the bucket is missing.
-        """
-        if not bucket:
-            raise InvalidInput("s3_bucket is missing; give the bucket that the export goes to")
-        span = f"{_compact(window.start)}_{_compact(window.end)}"
-        asked = "".join(f"_{name}={value}" for name, value in filters.as_dict().items())
-        name = f"date={window.date_in(timezone)}/{span}{asked}{EXTENSION}"
-        return cls(bucket, f"{prefix.strip('/')}/{name}".lstrip("/"))
+            yield sha256, receipt
 
 
-def default_prefix(source: str) -> str:
-    """Return the prefix for the exports of a source, such as ``akinon/audit-events/shop.example.com/remote/1``."""
-    return "akinon/audit-events/" + re.sub(r"[^A-Za-z0-9./-]", "_", source)
+def _span(export: Export) -> Span:
+    return Span(start=export.window.start, end=export.window.end)
 
 
-def _compact(instant: datetime) -> str:
-    text = instant.astimezone(UTC).strftime("%Y%m%dT%H%M%S")
-    fraction = f".{instant.microsecond:06d}" if instant.microsecond else ""
-    return f"{text}{fraction}Z"
+def _receipt(export: Export, place: Place, stored: StoredExport | None, run: Run, supersedes: list[str]) -> Receipt:
+    host, _, remote_id = export.source.partition("/remote/")
+    first, last = export.written.first, export.written.last
+    return Receipt(
+        schema=SCHEMA,
+        window=_span(export),
+        filters=export.filters.as_dict(),
+        source=Source(host=host, remote_id=int(remote_id)),
+        format=export.format.value,
+        redaction=None if export.redaction is None else export.redaction.as_dict(),
+        counts=Counts(
+            api_before=export.count_before,
+            api_after=export.count,
+            uuids=export.written.count,
+            lines=export.written.count,
+        ),
+        uuids_sha256=export.written.uuids_sha256,
+        first_timestamp=None if first is None else first[0],
+        last_timestamp=None if last is None else last[0],
+        object=StoredObject(
+            key=place.key,
+            size=export.size,
+            sha256=export.sha256,
+            content_sha256=export.written.content_sha256,
+            version_id=None if stored is None else stored.version_id,
+        ),
+        provider_version=__version__,
+        run=run,
+        verified_at=export.proved_at,
+        supersedes=supersedes,
+        not_proved=list(NOT_PROVED),
+    )
+
+
+def _require_unchanged(stored: StoredExport | None, receipt: Receipt, place: Place) -> None:
+    """Make sure that S3 shows the object of ``receipt``.
+
+    :raises ObjectChanged: it shows another, or none.
+    """
+    if stored is None or not stored.is_of(receipt):
+        found = "nothing" if stored is None else f"{stored.size} bytes of SHA-256 {stored.sha256}"
+        raise ObjectChanged(
+            f"{place} should be {receipt.object.size} bytes of SHA-256 {receipt.object.sha256}, and S3 shows "
+            f"{found}: somebody else writes there, perhaps another export of the window. Try again when it has ended"
+        )
 
 
 def metadata_of(export: Export) -> dict[str, str]:
@@ -85,8 +195,8 @@ def metadata_of(export: Export) -> dict[str, str]:
     values = {
         "count": str(export.count),
         "sha256": export.sha256,
-        "content-sha256": export.content_sha256,
-        "uuids-sha256": export.uuids_sha256,
+        "content-sha256": export.written.content_sha256,
+        "uuids-sha256": export.written.uuids_sha256,
         **_identity(export),
     }
     return {METADATA_PREFIX + name: value for name, value in values.items()}
@@ -97,6 +207,7 @@ def _identity(export: Export) -> dict[str, str]:
         "source": export.source,
         "window": "/".join(export.window.as_dict().values()),
         "filters": json.dumps(export.filters.as_dict()),
+        "format": export.format.value,
     }
 
 
@@ -110,16 +221,23 @@ class StoredExport:
     sha256: str
     content_sha256: str
     uuids_sha256: str
+    version_id: str | None
+    etag: str
+
+    def is_of(self, receipt: Receipt) -> bool:
+        """Tell whether this is the object that ``receipt`` was written for."""
+        told = receipt.object
+        return (self.size, self.sha256, self.version_id) == (told.size, told.sha256, told.version_id)
 
     @classmethod
-    def read(cls, place: Place, size: int, metadata: Mapping[str, str], export: Export) -> StoredExport:
+    def read(cls, place: Place, head: Head, export: Export) -> StoredExport:
         """Return what is stored at ``place``, which ``export`` is about to go to.
 
-        :raises ForeignObject: it is not an export of the same window, source and filters.
+        :raises ForeignObject: it is not an export of the same window, source, filters and format.
         """
         found = {
             name.lower().removeprefix(METADATA_PREFIX): value
-            for name, value in metadata.items()
+            for name, value in head.metadata.items()
             if name.lower().startswith(METADATA_PREFIX)
         }
         for name, value in _identity(export).items():
@@ -127,16 +245,19 @@ class StoredExport:
                 held = f"is an export with the {name} {found[name]}" if name in found else "is no export of ours"
                 raise ForeignObject(
                     f"{place} {held}, and this one has the {name} {value}. Nothing was replaced: "
-                    "choose a key that differs per window, source and filters (s3_prefix does), or move the object"
+                    "choose a key that differs per window, source, filters and format (s3_prefix does), or move "
+                    "the object"
                 )
         try:
             return cls(
                 place=place,
-                size=size,
+                size=head.size,
                 count=int(found["count"]),
                 sha256=found["sha256"],
                 content_sha256=found["content-sha256"],
                 uuids_sha256=found["uuids-sha256"],
+                version_id=head.version_id,
+                etag=head.etag,
             )
         except (KeyError, ValueError) as error:
             raise ForeignObject(
@@ -152,10 +273,9 @@ def require_superset(stored: StoredExport, stored_file: IO[bytes], export: Expor
     :raises ShrinkRefused: the export lacks events that are stored.
     """
     missing, example = 0, ""
-    with gzip.open(stored_file) as stored_lines:
-        for uuid in _missing(map(parse_event, stored_lines), map(parse_event, export.lines())):
-            missing += 1
-            example = example or uuid
+    for uuid in _missing(_keys(stored_file, export.format), _keys_of(export.lines())):
+        missing += 1
+        example = example or uuid
     if missing:
         raise ShrinkRefused(
             f"{stored.place} holds {stored.count} events, and the API now returns {export.count} for the window "
@@ -167,12 +287,31 @@ def require_superset(stored: StoredExport, stored_file: IO[bytes], export: Expor
         )
 
 
-def _missing(stored: Iterable[Event], read: Iterable[Event]) -> Iterator[str]:
+def _keys(file: IO[bytes], format: Format) -> Iterator[tuple[datetime, str]]:  # noqa: A002 - the field's own word
+    """Yield timestamp and uuid of each event of a stored object."""
+    match format:
+        case Format.JSONL:
+            yield from _keys_of(file)
+        case Format.JSONL_GZ:
+            with gzip.open(file) as lines:
+                yield from _keys_of(lines)
+        case Format.PARQUET:
+            # Its index is at the end, so it has to be here as a whole; on disk.
+            with tempfile.TemporaryFile(prefix="akinon-audit-events-") as copy:
+                copyfileobj(file, copy)
+                yield from read_events(copy)
+
+
+def _keys_of(lines: Iterable[bytes]) -> Iterator[tuple[datetime, str]]:
+    return (parse_event(line)[:2] for line in lines)
+
+
+def _missing(stored: Iterable[tuple[datetime, str]], read: Iterable[tuple[datetime, str]]) -> Iterator[str]:
     """Yield the uuids of ``stored`` that ``read`` lacks; both ascend."""
     remaining = iter(read)
     candidate = next(remaining, None)
-    for event in stored:
-        while candidate is not None and candidate[:2] < event[:2]:
+    for key in stored:
+        while candidate is not None and candidate < key:
             candidate = next(remaining, None)
-        if candidate is None or candidate[:2] != event[:2]:
-            yield event.uuid
+        if candidate != key:
+            yield key[1]

@@ -1,4 +1,4 @@
-"""Events as they are stored: gzip JSON Lines, each line the record as the API wrote it.
+"""Events as they are stored: JSON Lines, each line the record as the API wrote it, as a rule through gzip.
 
 The same events give the same bytes (the gzip header holds no time and no name), in one environment: another zlib
 may compress differently, so the SHA-256 of the uncompressed content is the lasting identity. This module refuses
@@ -10,18 +10,51 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from itertools import pairwise
 from typing import IO
 
-from airflow_provider_akinon.audit_events.errors import ProtocolError
+from airflow_provider_akinon.audit_events.errors import InvalidInput, ProtocolError
 from airflow_provider_akinon.audit_events.records import Event
 from airflow_provider_akinon.audit_events.window import format_instant
 
-CONTENT_TYPE = "application/gzip"
+
+class Format(Enum):
+    """A format of stored events; its value is the extension of their keys."""
+
+    JSONL_GZ = "jsonl.gz"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
+    @classmethod
+    def parse(cls, value: object) -> Format:
+        """Return the format called ``value``.
+
+        :raises InvalidInput: there is no such format.
+        """
+        try:
+            return cls(value)
+        except ValueError:
+            names = ", ".join(repr(each.value) for each in cls)
+            raise InvalidInput(f"format={value!r} is not known; use one of {names}") from None
+
+    @property
+    def content_type(self) -> str:
+        """The media type. No Content-Encoding goes with it: clients would uncompress on the way."""
+        return _CONTENT_TYPES[self]
+
+
+_CONTENT_TYPES = {
+    Format.JSONL_GZ: "application/gzip",
+    Format.JSONL: "application/x-ndjson",
+    Format.PARQUET: "application/vnd.apache.parquet",
+}
+_GZIP_LEVELS = {Format.JSONL_GZ: 6, Format.PARQUET: 1}
+"""Of the lines; those that become Parquet are only spooled."""
 
 _BLOCK = 4 * 1024 * 1024
 """Bytes compressed at a time; of smaller ones, the thread would mostly wait for its turn among those that read."""
@@ -42,8 +75,8 @@ class Block:
     last: tuple[datetime, str] | None
 
     @classmethod
-    def of(cls, events: Sequence[Event]) -> Block:
-        """Return the block of ``events``.
+    def of(cls, events: Sequence[Event], redact: Callable[[bytes], bytes] | None = None) -> Block:
+        """Return the block of ``events``, what ``redact`` removes from a line removed.
 
         :raises ProtocolError: they do not strictly ascend by timestamp and uuid.
         """
@@ -52,7 +85,7 @@ class Block:
             _require_ascent(before, after)
         return cls(
             count=len(events),
-            lines=b"".join([event.line + b"\n" for event in events]),
+            lines=b"".join([(redact(event.line) if redact else event.line) + b"\n" for event in events]),
             uuids="".join([event.uuid + "\n" for event in events]).encode(),
             first=keys[0] if keys else None,
             last=keys[-1] if keys else None,
@@ -67,27 +100,30 @@ def _require_ascent(before: tuple[datetime, str], after: tuple[datetime, str]) -
         )
 
 
-class JsonLinesGzip:
-    """Writes events to ``file`` as gzip JSON Lines, and keeps what identifies them.
+class JsonLines:
+    """Writes events to ``file`` as JSON Lines, and keeps what identifies them.
 
-    Compression has a thread of its own: zlib lets other Python threads run. Use it in a ``with``: the figures are
-    final after it. Memory does not grow with the events.
+    They go through gzip but for `Format.JSONL`. Compression has a thread of its own: zlib lets other Python threads
+    run. Use it in a ``with``: the figures are final after it. Memory does not grow with the events.
     """
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], format: Format = Format.JSONL_GZ) -> None:  # noqa: A002 - the field's own word
         self.count = 0
+        self.first: tuple[datetime, str] | None = None
+        """Timestamp and uuid of the first event, None where there is none; ``last`` likewise."""
+        self.last: tuple[datetime, str] | None = None
         self._uuids = hashlib.sha256()
         self._content = hashlib.sha256()
         self._stored = _Hashed(file)
-        self._gzip = zlib.compressobj(level=6, wbits=16 + zlib.MAX_WBITS)
+        level = _GZIP_LEVELS.get(format)
+        self._gzip = None if level is None else zlib.compressobj(level=level, wbits=16 + zlib.MAX_WBITS)
         self._pieces: list[bytes] = []
         self._piece_bytes = 0
         self._rest = b""
-        self._last: tuple[datetime, str] | None = None
         self._thread = ThreadPoolExecutor(1, "akinon-gzip")
         self._queued: deque[Future[None]] = deque()
 
-    def __enter__(self) -> JsonLinesGzip:
+    def __enter__(self) -> JsonLines:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -103,9 +139,10 @@ class JsonLinesGzip:
         """
         if block.first is None:
             return
-        if self._last is not None:
-            _require_ascent(self._last, block.first)
-        self._last = block.last
+        if self.last is not None:
+            _require_ascent(self.last, block.first)
+        self.first = self.first or block.first
+        self.last = block.last
         self.count += block.count
         self._uuids.update(block.uuids)
         self._pieces.append(block.lines)
@@ -115,12 +152,12 @@ class JsonLinesGzip:
 
     @property
     def size(self) -> int:
-        """Bytes of the compressed file."""
+        """Bytes of the file."""
         return self._stored.size
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the compressed file, hex."""
+        """SHA-256 of the file, hex."""
         return self._stored.sha256.hexdigest()
 
     @property
@@ -146,9 +183,9 @@ class JsonLinesGzip:
         for start in range(0, whole, _BLOCK):
             block = memoryview(content)[start : min(start + _BLOCK, whole)]
             self._content.update(block)
-            self._stored.write(self._gzip.compress(block))
+            self._stored.write(self._gzip.compress(block) if self._gzip else block)
         self._rest = content[whole:]
-        if last:
+        if last and self._gzip:
             self._stored.write(self._gzip.flush())
 
     def _wait(self, queued: int) -> None:
@@ -165,10 +202,7 @@ class _Hashed:
         self.size = 0
         self.sha256 = hashlib.sha256()
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes | memoryview) -> int:
         self.size += len(data)
         self.sha256.update(data)
         return self._file.write(data)
-
-    def flush(self) -> None:
-        self._file.flush()

@@ -14,9 +14,11 @@
     │   ├── RedirectRefused     a redirect that would take the key to another server          permanent
     │   └── UnrequestedEvent    a record outside the window or the filters that were asked    permanent
     ├── IncompleteWindow        the numbers do not prove that every event was read
-    └── ArchiveError            the object in S3 may not be replaced by what was read         permanent
+    └── ArchiveError            what is stored in S3 is not, or may not become, what it should permanent
         ├── ForeignObject       it is not an export of this window, source and filters        permanent
-        └── ShrinkRefused       it holds events that the API no longer returns                permanent
+        ├── ShrinkRefused       it holds events that the API no longer returns                permanent
+        ├── ObjectLocked        Object Lock holds it, or cannot be had                        permanent
+        └── ObjectChanged       it is not what was just written: somebody else writes there
 
 *Permanent* means that the same request fails in the same way until somebody changes something; the Airflow
 shells turn these into ``AirflowFailException`` (no further try), and let the others be retried.
@@ -130,7 +132,7 @@ class IncompleteWindow(AkinonError):
 
 
 class ArchiveError(AkinonError):
-    """The object in S3 may not be replaced by what was read."""
+    """What is stored in S3 is not what it should be, or may not be replaced by what was read."""
 
     permanent = True
 
@@ -146,3 +148,13 @@ class ShrinkRefused(ArchiveError):
         super().__init__(message)
         self.stored = stored
         self.read = read
+
+
+class ObjectLocked(ArchiveError):
+    """Object Lock holds the stored object, or cannot be had in this bucket."""
+
+
+class ObjectChanged(ArchiveError):
+    """The object is not what was written a moment ago; two exports of the same window may run at once."""
+
+    permanent = False

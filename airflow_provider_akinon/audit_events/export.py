@@ -15,20 +15,24 @@ still holds nothing that the API did not return. This module refuses to give a f
 from __future__ import annotations
 
 import gzip
+import hashlib
 import tempfile
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 from typing import IO
 
-from airflow_provider_akinon.audit_events.encoding import Block, JsonLinesGzip
+from airflow_provider_akinon.audit_events.encoding import Block, Format, JsonLines
 from airflow_provider_akinon.audit_events.errors import IncompleteWindow
 from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.parquet import write_parquet
 from airflow_provider_akinon.audit_events.reading import Reader, Stretch
 from airflow_provider_akinon.audit_events.records import parse_events
+from airflow_provider_akinon.audit_events.redaction import Redaction
 from airflow_provider_akinon.audit_events.settings import Settings
 from airflow_provider_akinon.audit_events.slices import PagesOfEvents
 from airflow_provider_akinon.audit_events.window import Window
@@ -47,30 +51,45 @@ class Export:
     filters: Filters
     source: str
     """Where the events come from: host and remote id, such as ``shop.example.com/remote/1``."""
+    redaction: Redaction | None
+    format: Format
     count: int
+    """Events in the file, which is what the API counted last."""
+    count_before: int
+    """What the API counted when the reading began."""
+    proved_at: datetime
+    """When the closing count came, by this machine's clock, in UTC."""
     file: IO[bytes]
-    """The gzip JSON Lines, positioned at the start; gone when the export's context ends."""
+    """The events in ``format``, positioned at the start; gone when the export's context ends."""
     size: int
     sha256: str
-    content_sha256: str
-    uuids_sha256: str
+    written: JsonLines
+    """What identifies the events, whatever the format."""
+    draft: Draft
 
     def lines(self) -> Iterator[bytes]:
-        """Yield the stored lines, uncompressed and without line breaks; leaves the file at its start."""
-        return _lines(self.file)
+        """Yield the events' lines, uncompressed and without line breaks, from the first on."""
+        return self.draft.read()
 
 
 @contextmanager
-def export_window(api: PagesOfEvents, window: Window, filters: Filters) -> Iterator[Export]:
+def export_window(
+    api: PagesOfEvents,
+    window: Window,
+    filters: Filters,
+    redaction: Redaction | None = None,
+    format: Format = Format.JSONL_GZ,  # noqa: A002 - the field's own word
+) -> Iterator[Export]:
     """Read ``window`` into a temporary file on local disk and give it, proved complete.
 
     The file has no name, so that nothing stays behind even when the process is killed.
 
+    :param redaction: what to remove from the records, None for nothing.
     :raises ApiError: the API failed, or gave what was not asked for; see `errors`.
     :raises IncompleteWindow: the events read are not as many as the API counts.
     """
-    reader = Reader(api, filters)
-    draft = _Draft.write(reader.read([window]))
+    reader = Reader(api, filters, redaction)
+    draft = Draft.write(reader.read([window]), format)
     try:
         allowance = MENDING_REQUESTS + 5 * reader.requests
         began, first = time.monotonic(), None
@@ -81,21 +100,26 @@ def export_window(api: PagesOfEvents, window: Window, filters: Filters) -> Itera
                 pace = (count - first) / max(1e-3, time.monotonic() - began)
                 raise _incomplete(window, count, draft.lines.count, moved, pace)
             if moved:
-                mended = _Draft.write(_mended(draft, reader, [slice_ for slice_, _, _ in moved]))
+                mended = Draft.write(_mended(draft, reader, [slice_ for slice_, _, _ in moved]), format)
                 draft.file.close()
                 draft = mended
-        draft.file.seek(0)
-        yield Export(
-            window=window,
-            filters=filters,
-            source=source_of(api.settings),
-            count=count,
-            file=draft.file,
-            size=draft.lines.size,
-            sha256=draft.lines.sha256,
-            content_sha256=draft.lines.content_sha256,
-            uuids_sha256=draft.lines.uuids_sha256,
-        )
+        proved_at = datetime.now(UTC)
+        with draft.encoded() as (file, size, sha256):
+            yield Export(
+                window=window,
+                filters=filters,
+                source=source_of(api.settings),
+                redaction=redaction,
+                format=format,
+                count=count,
+                count_before=reader.first_count,
+                proved_at=proved_at,
+                file=file,
+                size=size,
+                sha256=sha256,
+                written=draft.lines,
+                draft=draft,
+            )
     finally:
         draft.file.close()
 
@@ -106,7 +130,7 @@ def source_of(settings: Settings) -> str:
 
 
 @dataclass(slots=True)
-class _Slice:
+class Slice:
     """A stretch of the file: the window it covers, its lines, and whether a count fell while it was read."""
 
     window: Window
@@ -115,21 +139,22 @@ class _Slice:
 
 
 @dataclass(frozen=True, slots=True)
-class _Draft:
-    """A file that is not proved yet, and the slices that it consists of, in order."""
+class Draft:
+    """A file of lines that is not proved yet, and the slices that it consists of, in order."""
 
     file: IO[bytes]
-    lines: JsonLinesGzip
-    slices: list[_Slice]
+    format: Format
+    lines: JsonLines
+    slices: list[Slice]
 
     @classmethod
-    def write(cls, stretches: Generator[Stretch, None, None]) -> _Draft:
+    def write(cls, stretches: Generator[Stretch, None, None], format: Format) -> Draft:  # noqa: A002
         """Write the events of ``stretches``, which tile a window in order, and close it."""
-        slices: list[_Slice] = []
+        slices: list[Slice] = []
         file = tempfile.TemporaryFile(prefix="akinon-audit-events-")  # noqa: SIM115 - closed by the draft's owner
         try:
             # Closed here: threads that read would go on for as long as somebody holds on to an error.
-            with closing(stretches), JsonLinesGzip(file) as lines:
+            with closing(stretches), JsonLines(file, format) as lines:
                 for stretch in stretches:
                     lines.write(stretch.events)
                     slice_ = slices[-1] if slices else None
@@ -139,14 +164,41 @@ class _Draft:
                         slice_.count += stretch.events.count
                         slice_.fell |= stretch.fell
                     else:
-                        slices.append(_Slice(stretch.window, stretch.events.count, stretch.fell))
+                        slices.append(Slice(stretch.window, stretch.events.count, stretch.fell))
         except BaseException:
             file.close()
             raise
-        return cls(file, lines, slices)
+        return cls(file, format, lines, slices)
+
+    def read(self) -> Generator[bytes, None, None]:
+        """Yield the lines, without line breaks; leaves the file at its start."""
+        self.file.seek(0)
+        try:
+            if self.format is Format.JSONL:
+                yield from map(_without_break, self.file)
+            else:
+                with gzip.open(self.file) as lines:
+                    yield from map(_without_break, lines)
+        finally:
+            self.file.seek(0)
+
+    @contextmanager
+    def encoded(self) -> Iterator[tuple[IO[bytes], int, str]]:
+        """Give a file of the events in the format asked for, with its size in bytes and its SHA-256 in hex."""
+        self.file.seek(0)
+        if self.format is not Format.PARQUET:
+            yield self.file, self.lines.size, self.lines.sha256
+            return
+        with tempfile.TemporaryFile(prefix="akinon-audit-events-") as file, closing(self.read()) as lines:
+            write_parquet(lines, file)
+            size = file.tell()
+            file.seek(0)
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            yield file, size, sha256
 
 
-def _moved(draft: _Draft, reader: Reader) -> list[tuple[Window, int, int]]:
+def _moved(draft: Draft, reader: Reader) -> list[tuple[Window, int, int]]:
     """Return the slices to read again, each with the events that it holds now and those that were read."""
     counts = reader.counts([slice_.window for slice_ in draft.slices])
     return [
@@ -156,11 +208,11 @@ def _moved(draft: _Draft, reader: Reader) -> list[tuple[Window, int, int]]:
     ]
 
 
-def _mended(draft: _Draft, reader: Reader, moved: Iterable[Window]) -> Generator[Stretch, None, None]:
+def _mended(draft: Draft, reader: Reader, moved: Iterable[Window]) -> Generator[Stretch, None, None]:
     """Yield the draft's slices, those in ``moved`` read again."""
     again = set(moved)
     # Closed here: a generator left to the garbage collector would seek in a file that is closed by then.
-    with closing(_lines(draft.file)) as lines, closing(reader.read(moved)) as fresh:
+    with closing(draft.read()) as lines, closing(reader.read(moved)) as fresh:
         for slice_ in draft.slices:
             stored = islice(lines, slice_.count)
             if slice_.window in again:
@@ -188,11 +240,5 @@ def _incomplete(
     )
 
 
-def _lines(file: IO[bytes]) -> Generator[bytes, None, None]:
-    file.seek(0)
-    try:
-        with gzip.open(file) as lines:
-            for line in lines:
-                yield line[:-1]
-    finally:
-        file.seek(0)
+def _without_break(line: bytes) -> bytes:
+    return line[:-1]

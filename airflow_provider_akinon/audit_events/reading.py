@@ -27,6 +27,7 @@ from typing import IO
 from airflow_provider_akinon.audit_events.encoding import Block
 from airflow_provider_akinon.audit_events.errors import IncompleteWindow
 from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.redaction import Redaction
 from airflow_provider_akinon.audit_events.slices import PagesOfEvents, Part, read_part
 from airflow_provider_akinon.audit_events.window import Window
 
@@ -58,14 +59,16 @@ class Stretch:
 class Reader:
     """Reads windows of one API with the same filters; remembers whether the API keeps to the order of time."""
 
-    def __init__(self, api: PagesOfEvents, filters: Filters) -> None:
+    def __init__(self, api: PagesOfEvents, filters: Filters, redaction: Redaction | None = None) -> None:
         self.api = api
         self.filters = filters
+        self.redaction = redaction
         self.threads = api.settings.extra.max_concurrency
         self.requests = 0
         """Requests made so far, each counted once however often it was tried."""
+        self.first_count = 0
+        """What the API counted in the first slice when the first step read it."""
         self._counting = threading.Lock()
-        self._first_count: int | None = None
         self._trust_order = True
 
     def count(self, window: Window) -> int:
@@ -113,13 +116,14 @@ class Reader:
         while (slice_ := frontier.take()) is not None:
             try:
                 part = read_part(self.api, slice_.window, self.filters, trust_order=self._trust_order)
-                block = Block.of(part.events)
+                block = Block.of(part.events, self.redaction)
             except BaseException as error:
                 frontier.fail(error)
                 return
             with self._counting:
+                if not self.requests:
+                    self.first_count = part.count
                 self.requests += part.requests
-                self._first_count = part.count if self._first_count is None else self._first_count
                 fell = slice_.due.fell_short(part.count)
                 if fell or not part.ordered:
                     self._trust_order = False
@@ -127,7 +131,7 @@ class Reader:
 
     def _require_an_end(self, read: int) -> None:
         """Make sure that a window which grows faster than it is read does not keep us for ever."""
-        first = self._first_count or 0
+        first = self.first_count
         if read > 2 * first + MOST_GROWTH:
             raise IncompleteWindow(
                 f"The window held {first} events at first, and {read} have been read without coming to its end: they "

@@ -36,7 +36,9 @@ def parse_page(body: bytes) -> Page:
     """Return the page that an answer's body holds.
 
     :raises msgspec.DecodeError: it is not the API's JSON.
+    :raises UnicodeDecodeError: it is not UTF-8, which the decoder does not look at in what it skips.
     """
+    body.decode()
     page = _tolerant(_compact, body)
     try:
         return _decode_page(page)

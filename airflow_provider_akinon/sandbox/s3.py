@@ -58,6 +58,8 @@ class LocalS3:
                 arguments.append(f"-{name}.port={port}")
                 if name != "webdav":
                     arguments.append(f"-{name}.port.grpc={grpc}")
+            # By default as many as fit on the disk; each bucket takes some, and few bytes of each.
+            arguments.append("-volume.max=10000")
             arguments += [f"-s3.port.iceberg={ports[-2]}", f"-s3.port.lance={ports[-1]}", "-webdav=false"]
             server = cls(url=f"http://127.0.0.1:{ports[2 * _PORTS.index('s3')]}")
             log = stack.enter_context(Path(directory, "log").open("w+"))

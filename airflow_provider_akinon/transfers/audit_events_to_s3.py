@@ -1,7 +1,7 @@
-"""Export a window of audit events to one object in S3.
+"""Export a window of audit events to one object in S3, with a receipt beside it.
 
-A thin shell: it parses what the author wrote, calls the export, and puts the proved file into S3 with Airflow's
-``S3Hook``. It refuses to write anything before the window is proved complete, and to replace evidence.
+A thin shell: it parses what the author wrote, calls the export, and hands the proved file to the archive, with a
+client of Airflow's ``S3Hook``. It refuses to write anything before the window is proved complete.
 """
 
 from __future__ import annotations
@@ -11,30 +11,29 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import Asset, AssetAlias, BaseOperator, get_hook_lineage_collector
 from boto3.s3.transfer import S3Transfer
 
-from airflow_provider_akinon.audit_events.archive import (
-    Place,
-    StoredExport,
-    default_prefix,
-    metadata_of,
-    require_superset,
-)
-from airflow_provider_akinon.audit_events.encoding import CONTENT_TYPE
+from airflow_provider_akinon.audit_events.archive import Archived, archive
+from airflow_provider_akinon.audit_events.bucket import Bucket
+from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import InvalidInput
-from airflow_provider_akinon.audit_events.export import Export, export_window, source_of
+from airflow_provider_akinon.audit_events.export import export_window, source_of
 from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.window import Window, parse_timezone
+from airflow_provider_akinon.audit_events.place import Place, default_prefix
+from airflow_provider_akinon.audit_events.receipt import Run
+from airflow_provider_akinon.audit_events.redaction import Redaction
+from airflow_provider_akinon.audit_events.window import Window, parse_instant, parse_timezone
 from airflow_provider_akinon.hooks.akinon import AkinonHook
 from airflow_provider_akinon.task_run import WindowRequest, failing_for_good, refuse_future
 
 
 class AuditEventsToS3Operator(BaseOperator):
-    """Exports the audit events of a window to one gzip JSON Lines object in S3, proved complete.
+    """Exports the audit events of a window to one object in S3, proved complete, with a receipt beside it.
 
     The same window gives the same key. A rerun that finds the same content writes nothing; one that finds fewer
-    events than are stored fails. A window without events writes an empty object.
+    events than are stored fails. A window without events writes an empty object, and a receipt that proves it.
+    Outlet assets get what is returned as their event's extra.
 
     :param start: the window's start, as an aware datetime or ISO 8601 text with an offset (templated). Without
         ``start`` and ``end``, the window is the run's data interval, or its partition.
@@ -42,22 +41,29 @@ class AuditEventsToS3Operator(BaseOperator):
     :param filters: any of ``user``, ``content_type`` and ``object_id``, as integers (templated).
     :param s3_bucket: the bucket (templated).
     :param s3_key: the object's whole key, or an ``s3://bucket/key`` URL without ``s3_bucket`` (templated).
-    :param s3_prefix: instead of ``s3_key``: the key is ``<s3_prefix>/date=YYYY-MM-DD/<start>_<end>….jsonl.gz``
+    :param s3_prefix: instead of ``s3_key``: the key is ``<s3_prefix>/date=YYYY-MM-DD/<start>_<end>….<format>``
         (templated). By default it names the host and the remote id.
+    :param format: ``jsonl.gz``, ``jsonl``, or ``parquet`` (which needs the extra ``[parquet]``).
+    :param redact: ``"credentials"``, which removes passwords, cookies, tokens and card data; or a dict of further
+        paths, such as ``{"user.email": "mask"}``, with ``drop``, ``mask`` or ``hmac``; None stores records verbatim.
+    :param redact_conn_id: the connection whose password is the key of ``hmac``.
     :param partition_period: how long a partition is, where the run is for a partition and has no data interval.
     :param partition_timezone: the IANA time zone of the key's date and of a partition's days.
     :param akinon_conn_id: the Akinon connection.
     :param aws_conn_id: the AWS connection, as ``S3Hook`` takes it.
-    :param extra_args: further arguments of the upload, as ``S3Hook`` takes them, such as ``ServerSideEncryption``.
+    :param extra_args: further arguments of the upload, as boto3 takes them, such as ``ServerSideEncryption``,
+        ``ObjectLockMode`` with ``ObjectLockRetainUntilDate``, ``StorageClass``, ``Tagging`` or ``Metadata``
+        (templated).
     :param allow_shrink: replace a stored object also where the API no longer returns all of its events.
     :returns: ``bucket``, ``key``, ``count`` (events), ``bytes`` and ``sha256`` (of the stored object),
-        ``content_sha256`` (of the uncompressed lines) and ``window`` (``start`` and ``end``, ISO 8601 in UTC).
+        ``content_sha256`` (of the uncompressed lines), ``window`` (``start`` and ``end``, ISO 8601 in UTC),
+        ``receipt`` (its key) and ``receipt_sha256``.
     :raises AirflowFailException: the parameters are wrong, the API refuses, or stored evidence would be lost;
         trying again does not help.
     :raises AkinonError: the API did not answer, or the window could not be proved complete; Airflow may retry.
     """
 
-    template_fields = ("start", "end", "filters", "s3_bucket", "s3_key", "s3_prefix")
+    template_fields = ("start", "end", "filters", "s3_bucket", "s3_key", "s3_prefix", "extra_args")
     ui_color = "#e8f1fb"
 
     def __init__(
@@ -69,6 +75,9 @@ class AuditEventsToS3Operator(BaseOperator):
         s3_bucket: str | None = None,
         s3_key: str | None = None,
         s3_prefix: str | None = None,
+        format: str = Format.JSONL_GZ.value,  # noqa: A002 - the field's own word
+        redact: str | Mapping[str, str] | None = "credentials",
+        redact_conn_id: str | None = None,
         partition_period: timedelta | None = None,
         partition_timezone: str = "UTC",
         akinon_conn_id: str = AkinonHook.default_conn_name,
@@ -84,6 +93,9 @@ class AuditEventsToS3Operator(BaseOperator):
         self.s3_bucket = s3_bucket
         self.s3_key = s3_key
         self.s3_prefix = s3_prefix
+        self.format = format
+        self.redact = redact
+        self.redact_conn_id = redact_conn_id
         self.partition_period = partition_period
         self.partition_timezone = partition_timezone
         self.akinon_conn_id = akinon_conn_id
@@ -98,66 +110,102 @@ class AuditEventsToS3Operator(BaseOperator):
             window = request.resolve(context)
             refuse_future(window)
             filters = Filters.parse(self.filters)
+            format_ = Format.parse(self.format)
+            redaction = Redaction.parse(self.redact, key=self._redaction_key())
             api = AkinonHook(self.akinon_conn_id).get_conn()
-            place = self._place(window, filters, source_of(api.settings))
+            source = source_of(api.settings)
+            place = self._place(window, filters, source, format_)
+            arguments = self._upload_arguments()
+            s3 = S3Hook(self.aws_conn_id)
+            bucket = Bucket(s3.get_conn(), place.bucket)
             # Before a long read: a wrong bucket or missing permission shows at once.
-            self._require_bucket(place)
-            self.log.info("Reading the audit events of %s from %s", window, source_of(api.settings))
-            with api, export_window(api, window, filters) as export:
+            bucket.require()
+            self.log.info("Reading the audit events of %s from %s", window, source)
+            with api, export_window(api, window, filters, redaction, format_) as export:
                 self.log.info("Read %d events, proved complete", export.count)
-                return self._store(place, export)
+                archived = archive(export, bucket, place, arguments, _run(context), allow_shrink=self.allow_shrink)
+        stored = archived.receipt.object
+        self.log.info(
+            "%s %s: %d events, %d bytes, SHA-256 %s, receipt %s",
+            "Wrote" if archived.written else "Nothing new for",
+            place,
+            archived.receipt.counts.lines,
+            stored.size,
+            stored.sha256,
+            archived.receipt_sha256,
+        )
+        result = _result(archived)
+        get_hook_lineage_collector().add_output_asset(
+            context=s3, scheme="s3", asset_kwargs={"bucket": place.bucket, "key": place.key}
+        )
+        self._tell_outlets(context, place, result)
+        return result
 
-    def _place(self, window: Window, filters: Filters, source: str) -> Place:
+    def _place(self, window: Window, filters: Filters, source: str, format_: Format) -> Place:
         if self.s3_key is not None:
             if self.s3_prefix is not None:
                 raise InvalidInput(f"s3_key={self.s3_key!r} and s3_prefix={self.s3_prefix!r} exclude each other")
             return Place.of_key(self.s3_bucket, self.s3_key)
         prefix = default_prefix(source) if self.s3_prefix is None else self.s3_prefix
         timezone = parse_timezone("partition_timezone", self.partition_timezone)
-        return Place.of_window(self.s3_bucket, prefix, window, filters, timezone)
+        return Place.of_window(self.s3_bucket, prefix, window, filters, timezone, format_)
 
-    def _upload_args(self, export: Export) -> dict[str, Any]:
-        given = self.extra_args or {}
-        return {
-            **given,
-            "ContentType": CONTENT_TYPE,
-            "Metadata": {**given.get("Metadata", {}), **metadata_of(export)},
-        }
+    def _redaction_key(self) -> bytes | None:
+        if self.redact_conn_id is None:
+            return None
+        password = AkinonHook.get_connection(self.redact_conn_id).password
+        if not password:
+            raise InvalidInput(f"redact_conn_id={self.redact_conn_id!r} has no password, which is the key of 'hmac'")
+        return str(password).encode()
 
-    def _require_bucket(self, place: Place) -> None:
+    def _upload_arguments(self) -> dict[str, Any]:
+        """Return the checked ``extra_args``."""
         for name in self.extra_args or {}:
             if name not in S3Transfer.ALLOWED_UPLOAD_ARGS:
                 raise InvalidInput(f"extra_args has the unknown name {name!r}; see boto3's ALLOWED_UPLOAD_ARGS")
             if name in ("ContentType", "ContentEncoding"):
                 raise InvalidInput(f"extra_args has {name!r}, which is the operator's to set; leave it out")
-        if not S3Hook(self.aws_conn_id).check_for_bucket(place.bucket):
-            raise InvalidInput(f"s3_bucket={place.bucket!r} does not exist, or its listing is not allowed")
+            if name.startswith("SSECustomer"):
+                raise InvalidInput(
+                    f"extra_args has {name!r}: an object that only your own key opens cannot be verified. Use "
+                    "ServerSideEncryption='aws:kms'"
+                )
+        arguments = dict(self.extra_args or {})
+        if "ObjectLockRetainUntilDate" in arguments:
+            arguments["ObjectLockRetainUntilDate"] = parse_instant(
+                "ObjectLockRetainUntilDate in extra_args", arguments["ObjectLockRetainUntilDate"]
+            )
+        return arguments
 
-    def _store(self, place: Place, export: Export) -> dict[str, Any]:
-        s3 = S3Hook(self.aws_conn_id, extra_args=self._upload_args(export))
-        head = s3.head_object(place.key, place.bucket)
-        if head is not None:
-            stored = StoredExport.read(place, head["ContentLength"], head["Metadata"], export)
-            if stored.content_sha256 == export.content_sha256:
-                self.log.info("%s holds the same %d events already; nothing written", place, stored.count)
-                return _result(place, export.window, stored.count, stored.size, stored.sha256, stored.content_sha256)
-            if stored.uuids_sha256 != export.uuids_sha256 and not self.allow_shrink:
-                body = s3.get_conn().get_object(Bucket=place.bucket, Key=place.key)["Body"]
-                require_superset(stored, body, export)
-            self.log.info("Replacing %s: %d events stored, %d read", place, stored.count, export.count)
-        export.file.seek(0)
-        s3.load_file_obj(export.file, place.key, place.bucket, replace=True)
-        self.log.info("Wrote %d events to %s: %d bytes, SHA-256 %s", export.count, place, export.size, export.sha256)
-        return _result(place, export.window, export.count, export.size, export.sha256, export.content_sha256)
+    def _tell_outlets(self, context: Any, place: Place, result: dict[str, Any]) -> None:
+        """Give the events of the declared outlets what is stored now."""
+        for outlet in self.outlets:
+            if isinstance(outlet, AssetAlias):
+                context["outlet_events"][outlet].add(Asset(str(place)), extra=result)
+            elif isinstance(outlet, Asset):
+                context["outlet_events"][outlet].extra.update(result)
 
 
-def _result(place: Place, window: Window, count: int, size: int, sha256: str, content_sha256: str) -> dict[str, Any]:
+def _run(context: Any) -> Run:
+    instance = context.get("ti")
+    return Run(
+        dag_id=getattr(instance, "dag_id", None),
+        task_id=getattr(instance, "task_id", None),
+        run_id=context.get("run_id"),
+        try_number=getattr(instance, "try_number", None),
+    )
+
+
+def _result(archived: Archived) -> dict[str, Any]:
+    receipt = archived.receipt
     return {
-        "bucket": place.bucket,
-        "key": place.key,
-        "count": count,
-        "bytes": size,
-        "sha256": sha256,
-        "content_sha256": content_sha256,
-        "window": window.as_dict(),
+        "bucket": archived.place.bucket,
+        "key": archived.place.key,
+        "count": receipt.counts.lines,
+        "bytes": receipt.object.size,
+        "sha256": receipt.object.sha256,
+        "content_sha256": receipt.object.content_sha256,
+        "window": Window(receipt.window.start, receipt.window.end).as_dict(),
+        "receipt": archived.receipt_key,
+        "receipt_sha256": archived.receipt_sha256,
     }

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from adversary import FOREVER, MICROSECOND, START, AdversarialApi, World, assert_exact
 
-from airflow_provider_akinon.audit_events.encoding import JsonLinesGzip
+from airflow_provider_akinon.audit_events.encoding import JsonLines
 from airflow_provider_akinon.audit_events.errors import IncompleteWindow
 from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.reading import Reader
@@ -226,7 +226,7 @@ class TestConcurrency:
         def full(*_: object) -> None:
             raise OSError("no space left on device")
 
-        monkeypatch.setattr(JsonLinesGzip, "write", full)
+        monkeypatch.setattr(JsonLines, "write", full)
         with pytest.raises(OSError, match="no space left") as held:
             export(World(events=20_000, page_size=20, concurrency=4))
 

@@ -46,6 +46,10 @@ class Stored:
     head: dict[str, Any]
 
     @property
+    def is_receipt(self) -> bool:
+        return self.key.rpartition("/")[2].startswith("_")
+
+    @property
     def lines(self) -> list[bytes]:
         return gzip.decompress(self.body).split(b"\n")[:-1]
 
@@ -60,8 +64,11 @@ class Stored:
 
 
 def export(bucket: str, start: Any, end: Any, **arguments: Any) -> dict[str, Any]:
-    """Export a window as a task would, and return what goes to XCom."""
-    return execute({}, s3_bucket=bucket, start=start, end=end, **arguments)
+    """Export a window as a task would, and return what goes to XCom.
+
+    Verbatim unless told otherwise, so that what is stored can be compared with the API's own bytes.
+    """
+    return execute({}, **{"redact": None, "s3_bucket": bucket, "start": start, "end": end, **arguments})
 
 
 def execute(context: dict[str, Any], **arguments: Any) -> dict[str, Any]:
@@ -70,7 +77,7 @@ def execute(context: dict[str, Any], **arguments: Any) -> dict[str, Any]:
 
 def worker(environment: dict[str, str], bucket: str, start: datetime, end: datetime) -> subprocess.Popen[bytes]:
     """Start an export in a process of its own, as a worker's would be."""
-    arguments = {"s3_bucket": bucket, "start": start.isoformat(), "end": end.isoformat()}
+    arguments = {"redact": None, "s3_bucket": bucket, "start": start.isoformat(), "end": end.isoformat()}
     return subprocess.Popen(
         [sys.executable, "-c", _WORKER, json.dumps(arguments)],
         env={**os.environ, **environment},
@@ -87,6 +94,16 @@ def refusal(bucket: str, start: Any, end: Any, **arguments: Any) -> str:
 
 
 def objects(s3: LocalS3, bucket: str) -> list[Stored]:
+    """Return the objects of a bucket that query engines see: not the receipts."""
+    return [one for one in everything(s3, bucket) if not one.is_receipt]
+
+
+def receipts(s3: LocalS3, bucket: str) -> list[dict[str, Any]]:
+    """Return the receipts of a bucket, read, in the order of their keys."""
+    return [json.loads(one.body) for one in everything(s3, bucket) if one.is_receipt]
+
+
+def everything(s3: LocalS3, bucket: str) -> list[Stored]:
     client = s3.client()
     keys = [entry["Key"] for entry in client.list_objects_v2(Bucket=bucket).get("Contents", [])]
     found = []

@@ -14,6 +14,7 @@ from exporting import (
     SECOND,
     Span,
     Stored,
+    everything,
     execute,
     export,
     get,
@@ -50,6 +51,7 @@ def exported(shop: Sandbox, s3: LocalS3, connect: Connect, versioned: str, day: 
 
 
 def versions(s3: LocalS3, bucket: str) -> int:
+    """Return how many versions a bucket holds, of objects and of receipts."""
     return len(s3.client().list_object_versions(Bucket=bucket)["Versions"])
 
 
@@ -63,7 +65,7 @@ def test_a_window_lands_exactly(
 
     result = export(bucket, *day)
 
-    stored = the_object(s3, bucket)
+    stored, receipt = everything(s3, bucket)
     assert len(stored.uuids) == number
     assert stored.uuids == shop.uuids(*day)
     assert stored.lines == records(shop, day)
@@ -75,6 +77,8 @@ def test_a_window_lands_exactly(
         "sha256": hashlib.sha256(stored.body).hexdigest(),
         "content_sha256": hashlib.sha256(b"".join(line + b"\n" for line in stored.lines)).hexdigest(),
         "window": {"start": f"{day.start:%Y-%m-%d}T00:00:00.000Z", "end": f"{day.end:%Y-%m-%d}T00:00:00.000Z"},
+        "receipt": receipt.key,
+        "receipt_sha256": hashlib.sha256(receipt.body).hexdigest(),
     }
     assert len(json.dumps(result)) < 1000
 
@@ -105,6 +109,7 @@ def test_what_the_object_says_of_itself(exported: Stored, shop: Sandbox, day: Sp
         "akinon-source": f"{host}/remote/1",
         "akinon-window": f"{day.start:%Y-%m-%d}T00:00:00.000Z/{day.end:%Y-%m-%d}T00:00:00.000Z",
         "akinon-filters": "{}",
+        "akinon-format": "jsonl.gz",
     }
 
 
@@ -123,7 +128,7 @@ def test_a_rerun_writes_nothing(
     assert wire.requests
     assert [line for line in wire.requests if not line.startswith(("GET ", "HEAD "))] == []
     assert the_object(s3, versioned).identity == exported.identity
-    assert versions(s3, versioned) == 1
+    assert versions(s3, versioned) == 1 + 1
 
 
 def test_a_write_would_have_been_seen(
@@ -135,9 +140,11 @@ def test_a_write_would_have_been_seen(
     with Wire(s3.url) as wire:
         connection["extra"]["endpoint_url"] = wire.url
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
-        key = export(bucket, *day)["key"]
+        result = export(bucket, *day)
 
-    assert [line for line in wire.requests if line.startswith("PUT ")] == [f"PUT /{bucket}/{key.replace('=', '%3D')}"]
+    assert [line for line in wire.requests if line.startswith("PUT ")] == [
+        f"PUT /{bucket}/{key.replace('=', '%3D')}" for key in (result["key"], result["receipt"])
+    ]
 
 
 def test_late_events_are_added(exported: Stored, shop: Sandbox, s3: LocalS3, versioned: str, day: Span) -> None:
@@ -151,7 +158,7 @@ def test_late_events_are_added(exported: Stored, shop: Sandbox, s3: LocalS3, ver
     assert stored.key == exported.key
     assert set(stored.uuids) == {*exported.uuids, *late}
     assert stored.lines == records(shop, day)
-    assert versions(s3, versioned) == 2
+    assert versions(s3, versioned) == 2 + 2
 
 
 def test_a_key_that_sees_less_destroys_nothing(
@@ -166,7 +173,7 @@ def test_a_key_that_sees_less_destroys_nothing(
     assert f"holds 120 events, and the API now returns {shop.count(*day, user=7)}" in problem
     assert "allow_shrink=True" in problem
     assert the_object(s3, versioned).identity == exported.identity
-    assert versions(s3, versioned) == 1
+    assert versions(s3, versioned) == 1 + 1
 
 
 def test_allow_shrink_replaces(exported: Stored, shop: Sandbox, s3: LocalS3, versioned: str, day: Span) -> None:

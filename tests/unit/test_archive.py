@@ -14,17 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_akinon.audit_events.archive import (
-    Place,
-    StoredExport,
-    default_prefix,
-    metadata_of,
-    require_superset,
-)
-from airflow_provider_akinon.audit_events.encoding import Block, JsonLinesGzip
+from airflow_provider_akinon.audit_events.archive import StoredExport, metadata_of, require_superset
+from airflow_provider_akinon.audit_events.bucket import Head
+from airflow_provider_akinon.audit_events.encoding import Block, Format, JsonLines
 from airflow_provider_akinon.audit_events.errors import ForeignObject, InvalidInput, ShrinkRefused
-from airflow_provider_akinon.audit_events.export import Export
+from airflow_provider_akinon.audit_events.export import Draft, Export
 from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.place import Place, default_prefix
 from airflow_provider_akinon.audit_events.records import parse_event
 from airflow_provider_akinon.audit_events.window import Window, parse_timezone
 
@@ -40,7 +36,7 @@ def export_of(
 ) -> Export:
     """Return an export of events with these seconds and uuids."""
     file = io.BytesIO()
-    with JsonLinesGzip(file) as lines:
+    with JsonLines(file) as lines:
         records = [
             json.dumps({"uuid": uuid, "timestamp": (MIDNIGHT + timedelta(seconds=at)).isoformat()}).encode()
             for at, uuid in names
@@ -51,20 +47,28 @@ def export_of(
         window=window,
         filters=filters or Filters(),
         source=source,
+        redaction=None,
+        format=Format.JSONL_GZ,
         count=lines.count,
+        count_before=lines.count,
+        proved_at=DAY.end,
         file=file,
         size=lines.size,
         sha256=lines.sha256,
-        content_sha256=lines.content_sha256,
-        uuids_sha256=lines.uuids_sha256,
+        written=lines,
+        draft=Draft(file, Format.JSONL_GZ, lines, []),
     )
+
+
+def head_of(metadata: dict[str, str], size: int = 1) -> Head:
+    return Head(size, metadata, version_id="v1", etag="e1", retained=None)
 
 
 def stored_as(export: Export) -> tuple[StoredExport, io.BytesIO]:
     """Return what S3 gives back of an export: its metadata, read, and its bytes."""
     body = io.BytesIO(export.file.read())
     export.file.seek(0)
-    return StoredExport.read(PLACE, len(body.getvalue()), metadata_of(export), export), body
+    return StoredExport.read(PLACE, head_of(metadata_of(export), len(body.getvalue())), export), body
 
 
 def test_a_window_has_its_place_by_date() -> None:
@@ -191,19 +195,22 @@ def test_an_object_says_what_it_is_an_export_of() -> None:
     assert metadata == {
         "akinon-count": "2",
         "akinon-sha256": export.sha256,
-        "akinon-content-sha256": export.content_sha256,
-        "akinon-uuids-sha256": export.uuids_sha256,
+        "akinon-content-sha256": export.written.content_sha256,
+        "akinon-uuids-sha256": export.written.uuids_sha256,
         "akinon-source": SOURCE,
         "akinon-window": "2026-01-31T00:00:00.000Z/2026-02-01T00:00:00.000Z",
         "akinon-filters": '{"user": 42}',
+        "akinon-format": "jsonl.gz",
     }
-    assert StoredExport.read(PLACE, 99, metadata, export) == StoredExport(
+    assert StoredExport.read(PLACE, head_of(metadata, 99), export) == StoredExport(
         place=PLACE,
         size=99,
         count=2,
         sha256=export.sha256,
-        content_sha256=export.content_sha256,
-        uuids_sha256=export.uuids_sha256,
+        content_sha256=export.written.content_sha256,
+        uuids_sha256=export.written.uuids_sha256,
+        version_id="v1",
+        etag="e1",
     )
 
 
@@ -212,7 +219,7 @@ def test_metadata_survives_what_stores_do_to_names() -> None:
     export = export_of([(1, "a")])
     metadata = {name.title(): value for name, value in metadata_of(export).items()} | {"team": "security"}
 
-    assert StoredExport.read(PLACE, 1, metadata, export).count == 1
+    assert StoredExport.read(PLACE, head_of(metadata), export).count == 1
 
 
 @pytest.mark.parametrize(
@@ -226,7 +233,7 @@ def test_metadata_survives_what_stores_do_to_names() -> None:
 def test_an_export_of_something_else_is_foreign(other: dict[str, Any], held: str) -> None:
     """An object of another window, other filters or another account is never taken for this export's."""
     with pytest.raises(ForeignObject) as caught:
-        StoredExport.read(PLACE, 1, metadata_of(export_of([(1, "a")], **other)), export_of([(1, "a")]))
+        StoredExport.read(PLACE, head_of(metadata_of(export_of([(1, "a")], **other))), export_of([(1, "a")]))
 
     assert f"{PLACE} {held}" in str(caught.value)
     assert "Nothing was replaced" in str(caught.value)
@@ -236,7 +243,7 @@ def test_an_export_of_something_else_is_foreign(other: dict[str, Any], held: str
 def test_an_object_of_somebody_else_is_foreign(metadata: dict[str, str]) -> None:
     """An object without our metadata is no export of ours, even where it is empty."""
     with pytest.raises(ForeignObject, match="is no export of ours"):
-        StoredExport.read(PLACE, 0, metadata, export_of([]))
+        StoredExport.read(PLACE, head_of(metadata, 0), export_of([]))
 
 
 @pytest.mark.parametrize("name", ["count", "sha256", "content-sha256", "uuids-sha256"])
@@ -247,7 +254,7 @@ def test_incomplete_metadata_is_foreign(name: str) -> None:
     del metadata[f"akinon-{name}"]
 
     with pytest.raises(ForeignObject, match="incomplete metadata"):
-        StoredExport.read(PLACE, 1, metadata, export)
+        StoredExport.read(PLACE, head_of(metadata), export)
 
 
 def test_a_count_that_is_no_number_is_foreign() -> None:
@@ -255,7 +262,7 @@ def test_a_count_that_is_no_number_is_foreign() -> None:
     export = export_of([(1, "a")])
 
     with pytest.raises(ForeignObject, match="incomplete metadata"):
-        StoredExport.read(PLACE, 1, metadata_of(export) | {"akinon-count": "many"}, export)
+        StoredExport.read(PLACE, head_of(metadata_of(export) | {"akinon-count": "many"}), export)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_akinon.audit_events.encoding import Block, JsonLinesGzip
+from airflow_provider_akinon.audit_events.encoding import Block, JsonLines
 from airflow_provider_akinon.audit_events.errors import ProtocolError, UnrequestedEvent
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.records import Event, Page, parse_event, parse_page, parse_requested_events
@@ -28,9 +28,9 @@ WHEN = "2026-01-31T12:30:15.260Z"
 DAY = Window.parse("2026-01-31T00:00:00Z", "2026-02-01T00:00:00Z")
 
 
-def encode(events: Iterable[Event]) -> tuple[bytes, JsonLinesGzip]:
+def encode(events: Iterable[Event]) -> tuple[bytes, JsonLines]:
     file = io.BytesIO()
-    with JsonLinesGzip(file) as lines:
+    with JsonLines(file) as lines:
         lines.write(Block.of(list(events)))
     return file.getvalue(), lines
 
@@ -149,7 +149,7 @@ def test_the_same_events_give_the_same_bytes_however_they_come() -> None:
     at_once, _ = encode(many)
 
     with tempfile.NamedTemporaryFile(suffix=".jsonl.gz") as named:
-        with JsonLinesGzip(named) as lines:  # type: ignore[arg-type]
+        with JsonLines(named) as lines:  # type: ignore[arg-type]
             for start in range(0, len(many), 7):
                 lines.write(Block.of(many[start : start + 7]))
         named.flush()
@@ -169,7 +169,7 @@ def test_the_gzip_header_holds_no_time_and_no_name() -> None:
 
 def encode_blocks(blocks: list[list[Event]]) -> bytes:
     file = io.BytesIO()
-    with JsonLinesGzip(file) as lines:
+    with JsonLines(file) as lines:
         for block in blocks:
             lines.write(Block.of(block))
     return file.getvalue()
@@ -212,7 +212,7 @@ def test_a_failure_while_writing_passes_on_and_leaves_nothing_running() -> None:
     with (  # noqa: PT012 - the whole export fails
         pytest.raises(ZeroDivisionError),
         tempfile.TemporaryFile() as file,
-        JsonLinesGzip(file) as lines,
+        JsonLines(file) as lines,
     ):
         lines.write(Block.of(events(100, noise=500)))
         raise ZeroDivisionError
@@ -227,7 +227,7 @@ def test_a_disk_that_fails_is_told() -> None:
         def write(self, _data: object) -> int:
             raise OSError("no space left on device")
 
-    with pytest.raises(OSError, match="no space left"), JsonLinesGzip(FullDisk()) as lines:  # type: ignore[arg-type]
+    with pytest.raises(OSError, match="no space left"), JsonLines(FullDisk()) as lines:  # type: ignore[arg-type]
         lines.write(Block.of(events(2000, noise=500)))
 
 
@@ -336,6 +336,12 @@ def test_a_record_without_the_filtered_field_is_refused() -> None:
     for record in (record_of(), record_of(user=None)):
         with pytest.raises(UnrequestedEvent, match="user is None, asked for 42"):
             requested(record, filters=Filters(user=42))
+
+
+def test_a_page_that_is_not_utf_8_is_refused() -> None:
+    """Bytes that no reader of JSON could take later are not stored as if they were a record."""
+    with pytest.raises(UnicodeDecodeError):
+        parse_page(b'{"count": 1, "results": [{"uuid": "a", "content": "\xff"}]}')
 
 
 def test_a_page_with_half_a_character_is_split_into_the_records_that_were_sent() -> None:

@@ -188,6 +188,8 @@ EXAMPLES: list[AkinonError] = [
     errors.IncompleteWindow("x", expected=1, read=0),
     errors.ForeignObject("x"),
     errors.ShrinkRefused("x", stored=1, read=0),
+    errors.ObjectLocked("x"),
+    errors.ObjectChanged("x"),
 ]
 
 

@@ -1,0 +1,168 @@
+"""A bucket of S3, as the archive needs it, over boto3's client.
+
+The client comes from whoever calls: Airflow's ``S3Hook``, or boto3 alone. Errors of S3 pass as they are, but for
+the few that tell the user what to change. This module deletes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Any
+
+from botocore.exceptions import ClientError
+
+from airflow_provider_akinon.audit_events.errors import InvalidInput, ObjectChanged, ObjectLocked
+
+_MISSING = ("404", "NoSuchKey", "NoSuchBucket", "NotFound")
+_CHANGED = ("PreconditionFailed", "ConditionalRequestConflict", "412")
+_REFUSED = ("AccessDenied", "InvalidRequest", "MethodNotAllowed", "ObjectLocked")
+_LANDING = ("before-call.s3.PutObject", "before-call.s3.CompleteMultipartUpload")
+"""The requests that make an upload visible."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What S3 says of an object without giving it."""
+
+    size: int
+    metadata: Mapping[str, str]
+    version_id: str | None
+    etag: str
+    retained: str | None
+    """Why it may not be replaced, where Object Lock holds it."""
+
+
+class Bucket:
+    """One bucket, with a client of S3."""
+
+    def __init__(self, client: Any, name: str) -> None:
+        self.name = name
+        self._client = client
+
+    def require(self) -> None:
+        """Make sure that the bucket is there.
+
+        :raises InvalidInput: it does not exist, or may not be looked at.
+        """
+        try:
+            self._client.head_bucket(Bucket=self.name)
+        except ClientError as error:
+            if _code(error) not in (*_MISSING, "403", "AccessDenied"):
+                raise
+            raise InvalidInput(f"s3_bucket={self.name!r} does not exist, or its listing is not allowed") from error
+
+    def head(self, key: str) -> Head | None:
+        """Return what S3 says of an object, None where there is none."""
+        try:
+            answer = self._client.head_object(Bucket=self.name, Key=key)
+        except ClientError as error:
+            if _code(error) in _MISSING:
+                return None
+            raise
+        # "null" is the version of what was there before the bucket kept versions.
+        version = answer.get("VersionId")
+        return Head(
+            size=answer["ContentLength"],
+            metadata=answer["Metadata"],
+            version_id=None if version == "null" else version,
+            etag=answer["ETag"],
+            retained=_retained(answer),
+        )
+
+    def open(self, key: str, version_id: str | None = None) -> IO[bytes]:
+        """Return an object's bytes as a stream, None of them read yet."""
+        version = {} if version_id is None else {"VersionId": version_id}
+        body: IO[bytes] = self._client.get_object(Bucket=self.name, Key=key, **version)["Body"]
+        return body
+
+    def read(self, key: str) -> bytes:
+        """Return a small object's bytes."""
+        with self.open(key) as body:
+            return body.read()
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Yield the keys that begin with ``prefix``, in order."""
+        for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
+            for entry in page.get("Contents", ()):
+                yield entry["Key"]
+
+    def upload(self, key: str, file: IO[bytes], arguments: Mapping[str, Any], replaced: str | None) -> None:
+        """Store ``file`` from its start on, with boto3's upload arguments; in parts where it is large.
+
+        :param replaced: the ETag of the object that it takes the place of, None where there is none.
+        :raises ObjectChanged: another object is there by now.
+        :raises ObjectLocked: S3 refuses, as Object Lock holds what is there, or as it is asked of a bucket without.
+        """
+        file.seek(0)
+        try:
+            with self._only_replacing(replaced):
+                self._client.upload_fileobj(file, self.name, key, ExtraArgs=dict(arguments))
+        except ClientError as error:
+            self._explain(key, error, arguments)
+            raise
+
+    @contextmanager
+    def _only_replacing(self, etag: str | None) -> Iterator[None]:
+        """Let S3 refuse uploads unless they replace the object with this ETag, or nothing."""
+        condition = {"If-None-Match": "*"} if etag is None else {"If-Match": etag}
+
+        def add(params: dict[str, Any], **_: object) -> None:
+            params["headers"].update(condition)
+
+        # boto3's uploads do not take these as arguments.
+        for operation in _LANDING:
+            self._client.meta.events.register(operation, add)
+        try:
+            yield
+        finally:
+            for operation in _LANDING:
+                self._client.meta.events.unregister(operation, add)
+
+    def put(self, key: str, body: bytes, arguments: Mapping[str, Any]) -> None:
+        """Store a small object with boto3's upload arguments, as far as they are for small objects.
+
+        :raises ObjectLocked: see `upload`.
+        """
+        taken = self._client.meta.service_model.operation_model("PutObject").input_shape.members
+        known = {name: value for name, value in arguments.items() if name in taken}
+        try:
+            self._client.put_object(Bucket=self.name, Key=key, Body=body, **known)
+        except ClientError as error:
+            self._explain(key, error, arguments)
+            raise
+
+    def _explain(self, key: str, error: ClientError, arguments: Mapping[str, Any]) -> None:
+        here = f"s3://{self.name}/{key}"
+        if _code(error) in _CHANGED:
+            raise ObjectChanged(
+                f"{here} was written by somebody else since it was looked at, perhaps by another export of the "
+                "window. Nothing was replaced. Try again when it has ended"
+            ) from error
+        if _code(error) not in _REFUSED:
+            return
+        head = self.head(key)
+        if head is not None and head.retained is not None:
+            raise ObjectLocked(
+                f"{here} may not be replaced: {head.retained}, and S3 refused a new version ({error}). Switch on the "
+                "bucket's versioning, or wait until it may go"
+            ) from error
+        if any(name.startswith("ObjectLock") for name in arguments):
+            raise ObjectLocked(
+                f"S3 refused {here} with {', '.join(n for n in arguments if n.startswith('ObjectLock'))} in "
+                f"extra_args ({error}). Object Lock must be switched on for the bucket, and the key may need "
+                "s3:PutObjectRetention or s3:PutObjectLegalHold"
+            ) from error
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code"))
+
+
+def _retained(answer: Mapping[str, Any]) -> str | None:
+    if answer.get("ObjectLockLegalHoldStatus") == "ON":
+        return "a legal hold is on it"
+    if answer.get("ObjectLockMode"):
+        return f"Object Lock ({answer['ObjectLockMode']}) holds it until {answer['ObjectLockRetainUntilDate']}"
+    return None

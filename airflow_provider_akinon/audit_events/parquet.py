@@ -1,0 +1,232 @@
+"""Events as Parquet: a typed column for each documented field, and one for all that fits none.
+
+The column ``rest`` holds, as one JSON object, every field that is not documented and every documented one whose value
+does not fit its column, such as an integer beyond 64 bits, each value as the API wrote it. So a change at Akinon
+neither fails nor loses anything. SQL NULL is JSON ``null``, or a value in ``rest``, or a field that is named in the
+column ``absent``. `read_lines` gives the records back: the same JSON but for the order of keys, and of a repeated key
+the last, which is the one that counts. The same events give the same bytes in one environment. Memory does not grow
+with the events.
+
+pyarrow belongs to the extra ``parquet`` and is imported where it is used. This module refuses text that is not UTF-8.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import IO, Any
+
+import msgspec
+
+from airflow_provider_akinon.audit_events.errors import InvalidInput, ProtocolError
+from airflow_provider_akinon.audit_events.records import parse_event
+from airflow_provider_akinon.audit_events.window import format_instant
+
+ROW_GROUP_BYTES = 8 * 1024 * 1024
+"""Bytes of lines after which a row group ends; so much is held at a time."""
+ROW_GROUP_EVENTS = 50_000
+"""Events after which a row group ends, where they are small."""
+
+_BATCH_EVENTS = 500
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_INT64 = range(-(2**63), 2**63)
+
+# A timestamp as `format_instant` writes it, which can be had back from the instant.
+_PLAIN_INSTANT = re.compile(rb'"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}([0-9]{3}(?<!000))?Z"')
+
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_string = msgspec.json.Decoder(str).decode
+_scan = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
+
+
+def write_parquet(lines: Iterable[bytes], file: IO[bytes]) -> None:
+    """Write events, each a record's compact JSON, to ``file`` in the order in which they come; there may be none.
+
+    :raises InvalidInput: pyarrow is not installed.
+    :raises ProtocolError: a line is no audit event, or not UTF-8.
+    """
+    pa, pq = _pyarrow()
+    schema = _schema(pa)
+    with pq.ParquetWriter(
+        file,
+        schema,
+        compression="zstd",  # half of what snappy leaves of such text; Athena, Spark 3 and DuckDB read it
+        compression_level=3,
+        use_dictionary=["content_type", "remote_addr", "user", "user_pk", "rest", "absent"],  # whose values recur
+        # The least and the greatest of these lead a reader past a row group; of JSON they would be dead weight.
+        write_statistics=["timestamp", "uuid", "content_type", "object_id", "remote_addr", "url", "user_pk"],
+        store_schema=False,  # Parquet's own types say all there is
+    ) as writer:
+        for group in _row_groups(lines):
+            writer.write_table(_table(pa, schema, group))
+            pa.default_memory_pool().release_unused()
+
+
+def read_events(file: IO[bytes]) -> Iterator[tuple[datetime, str]]:
+    """Yield timestamp, in UTC, and uuid of each event of a seekable file, in its order.
+
+    :raises InvalidInput: pyarrow is not installed.
+    """
+    for batch in _read(file, ["timestamp", "uuid"]):
+        yield from zip(_instants(batch), batch.column("uuid").to_pylist(), strict=True)
+
+
+def read_lines(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield each event's record of a seekable file as JSON on one line, without a line break, in the file's order.
+
+    :raises InvalidInput: pyarrow is not installed.
+    """
+    for batch in _read(file, None):
+        yield from map(_line, _instants(batch), batch.drop_columns(["timestamp"]).to_pylist())
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        message = "format='parquet' needs the extra: pip install 'airflow-provider-akinon[parquet]'"
+        raise InvalidInput(message) from error
+    return pyarrow, pyarrow.parquet
+
+
+def _integer(value: bytes) -> int | None:
+    try:
+        number = int(value)
+    except ValueError:  # no integer, or one of thousands of digits
+        return None
+    return number if number in _INT64 and b"%d" % number == value else None  # -0 is not 0
+
+
+def _text(value: bytes) -> str | None:
+    try:
+        return _decode_string(value)
+    except msgspec.DecodeError:  # no string, or one with half a character
+        return None
+
+
+# The columns of documented fields, and what makes a column's value of a field's: None where it does not fit.
+_COLUMNS: dict[str, Callable[[bytes], object]] = {
+    "content_type": _integer,
+    "object_id": _integer,
+    "remote_addr": _text,
+    "url": _text,
+    **dict.fromkeys(("user", "content", "headers", "post_data", "query_params"), bytes),
+}
+_DOCUMENTED = {"timestamp", "uuid", *_COLUMNS}
+
+
+def _schema(pa: Any) -> Any:
+    documented = {name: pa.int64() if value_of is _integer else pa.string() for name, value_of in _COLUMNS.items()}
+    keys = {"timestamp": pa.timestamp("us", tz="UTC"), "uuid": pa.string()}
+    more = {"user_pk": pa.int64(), "rest": pa.string(), "absent": pa.string()}
+    columns = (keys | documented | more).items()
+    return pa.schema([pa.field(name, type_, nullable=name not in keys) for name, type_ in columns])
+
+
+def _row_groups(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
+    group: list[bytes] = []
+    size = 0
+    for line in lines:
+        group.append(line)
+        size += len(line)
+        if size >= ROW_GROUP_BYTES or len(group) >= ROW_GROUP_EVENTS:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _table(pa: Any, schema: Any, lines: list[bytes]) -> Any:
+    """Return the lines as columns. Takes them out of the list, a few at a time, so that they are not held twice."""
+    batches = []
+    while lines:
+        columns = zip(*map(_row, lines[:_BATCH_EVENTS]), strict=True)
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+        batches.append(pa.record_batch(arrays, schema=schema))
+        del lines[:_BATCH_EVENTS]
+    return pa.Table.from_batches(batches, schema)
+
+
+def _read(file: IO[bytes], columns: list[str] | None) -> Iterator[Any]:
+    _, pq = _pyarrow()
+    with pq.ParquetFile(file, pre_buffer=False) as stored:
+        yield from stored.iter_batches(_BATCH_EVENTS, columns=columns, use_threads=False)
+
+
+def _instants(batch: Any) -> list[datetime]:
+    microseconds = batch.column("timestamp").cast("int64").to_pylist()
+    return [_EPOCH + timedelta(microseconds=number) for number in microseconds]
+
+
+def _row(line: bytes) -> list[object]:
+    """Return the values of an event's columns, in the order of the schema."""
+    timestamp, uuid, _ = parse_event(line)
+    try:
+        line.decode()
+    except UnicodeDecodeError as error:
+        raise ProtocolError(f"Event {uuid} is not UTF-8, and Parquet holds no other text: {error}") from None
+    fields = _members(line)
+    rest, absent = {}, []
+    if not _PLAIN_INSTANT.fullmatch(fields["timestamp"]):
+        rest["timestamp"] = fields["timestamp"]
+    if fields["uuid"] != msgspec.json.encode(uuid):
+        rest["uuid"] = fields["uuid"]
+    row: list[object] = [timestamp, uuid]
+    for name, value_of in _COLUMNS.items():
+        field = fields.get(name)
+        value = None
+        if field is None:
+            absent.append(name)
+        elif field != b"null":
+            value = value_of(field)
+            if value is None:
+                rest[name] = field
+        row.append(value)
+    if len(fields) + len(absent) > len(_DOCUMENTED):
+        rest |= {name: field for name, field in fields.items() if name not in _DOCUMENTED}
+    row += _user_pk(fields.get("user", b"null")), _object(rest) if rest else None, ",".join(absent) or None
+    return row
+
+
+@lru_cache(maxsize=64)  # the same few people do most of the work
+def _user_pk(user: bytes) -> int | None:
+    """Return the number of an event's user: its ``pk``, else its ``id``, else what stands for the whole user."""
+    if not user.startswith(b"{"):
+        return _integer(user)
+    fields = _members(user)
+    numbers = [_integer(fields.get(name, b"")) for name in ("pk", "id")]
+    return numbers[1] if numbers[0] is None else numbers[0]
+
+
+def _line(timestamp: datetime, row: dict[str, Any]) -> bytes:
+    """Return the record of a row: the inverse of `_row`."""
+    fields = {"timestamp": f'"{format_instant(timestamp)}"'.encode(), "uuid": msgspec.json.encode(row["uuid"])}
+    absent = (row["absent"] or "").split(",")
+    for name, value_of in _COLUMNS.items():
+        if name not in absent:
+            value = row[name]
+            is_json = value_of is bytes and value is not None
+            fields[name] = value.encode() if is_json else msgspec.json.encode(value)
+    return _object(fields | _members((row["rest"] or "{}").encode()))
+
+
+def _members(text: bytes) -> dict[str, bytes]:
+    """Return the members of a compact JSON object, each value as it is written; of a repeated key the last."""
+    try:
+        return {name: bytes(value) for name, value in _decode_members(text).items()}
+    except msgspec.DecodeError:  # of half a character, which Python's own decoder takes
+        members, written, place = {}, text.decode().rstrip(), 1
+        while place < len(written):
+            name, colon = _scan(written, place)
+            _, end = _scan(written, colon + 1)
+            members[name] = written[colon + 1 : end].encode()
+            place = end + 1
+        return members
+
+
+def _object(members: dict[str, bytes]) -> bytes:
+    return b"{" + b",".join([json.dumps(name).encode() + b":" + value for name, value in members.items()]) + b"}"

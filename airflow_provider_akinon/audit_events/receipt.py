@@ -1,0 +1,164 @@
+"""Receipts: what an export asked, how many events it got, which bytes it wrote, and what proves it.
+
+A receipt lies beside its object and is written after it, so that an object with a receipt is whole. It is never
+changed: its name holds the SHA-256 of its own bytes, and an export that replaces an object writes a new one, which
+names those that it supersedes. It holds no event, no secret, and of persons at most the ``pk`` that was filtered by.
+This module refuses receipts that are not of its schema, or whose bytes are not those that their name tells.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from airflow_provider_akinon.audit_events.errors import ArchiveError
+
+SCHEMA: Literal["airflow-provider-akinon/receipt/1"] = "airflow-provider-akinon/receipt/1"
+SUFFIX = ".receipt.json"
+CONTENT_TYPE = "application/json"
+
+NOT_PROVED = (
+    "That the API itself shows every event of the shop, or showed each as it happened.",
+    "That no event was deleted at the source while another was inserted between two requests, nor that the API's "
+    "counts were fresh.",
+    "That no event of the window was added after 'verified_at'.",
+)
+"""What every receipt says that it does not prove."""
+
+Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$", description="A SHA-256, in lower-case hex.")]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class Span(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The window ``[start, end)``."""
+
+    start: Instant
+    end: Instant
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the events come from."""
+
+    host: str
+    remote_id: int
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The numbers that have to agree."""
+
+    api_before: Count
+    """What the API counted when the reading began."""
+    api_after: Count
+    """What the API counted after the last event was read: the proof."""
+    uuids: Count
+    """Different uuids in the object."""
+    lines: Count
+    """Events in the object: lines, or rows."""
+
+
+class StoredObject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The object that the receipt is for."""
+
+    key: str
+    size: Count
+    """Bytes."""
+    sha256: Sha256
+    """Of the object's bytes."""
+    content_sha256: Sha256
+    """Of its events as JSON Lines, uncompressed: the same in every format and with every compressor."""
+    version_id: str | None
+    """S3's version of it, where the bucket keeps versions."""
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The task that wrote the receipt."""
+
+    dag_id: str | None
+    task_id: str | None
+    run_id: str | None
+    try_number: int | None
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A receipt, version 1 of its schema."""
+
+    schema: Literal["airflow-provider-akinon/receipt/1"]
+    window: Span
+    filters: dict[str, int]
+    """What was asked for besides the window; empty where everything was."""
+    source: Source
+    format: Literal["jsonl.gz", "jsonl", "parquet"]
+    redaction: dict[str, Any] | None
+    """The policy by which parts of the records were removed, None where they are verbatim."""
+    counts: Counts
+    uuids_sha256: Sha256
+    """Of the uuids sorted by timestamp and uuid, as the object has them, each followed by a line feed."""
+    first_timestamp: Instant | None
+    """Of the first event, None where there is none; ``last_timestamp`` likewise."""
+    last_timestamp: Instant | None
+    object: StoredObject
+    provider_version: str
+    run: Run
+    verified_at: Instant
+    """When the closing count proved the window complete, by the worker's clock."""
+    supersedes: list[Sha256]
+    """The SHA-256 of each receipt that this one takes the place of."""
+    not_proved: list[str]
+
+    def encode(self) -> bytes:
+        """Return the receipt's bytes: the same for the same receipt."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+
+_decode = msgspec.json.Decoder(Receipt).decode
+
+
+def receipt_schema() -> dict[str, Any]:
+    """Return the JSON Schema of receipts."""
+    return msgspec.json.schema(Receipt)
+
+
+def receipt_prefix(object_key: str) -> str:
+    """Return what the keys of an object's receipts begin with. Query engines skip names that begin with ``_``."""
+    folder, slash, name = object_key.rpartition("/")
+    return f"{folder}{slash}_{name}."
+
+
+def receipt_key(object_key: str, sha256: str) -> str:
+    """Return the key of the receipt with this SHA-256 for an object."""
+    return f"{receipt_prefix(object_key)}{sha256}{SUFFIX}"
+
+
+_KEY = re.compile(r"(?:^|/)_[^/]+\.([0-9a-f]{64})" + re.escape(SUFFIX))
+
+
+def sha256_in(key: str) -> str | None:
+    """Return the SHA-256 that the key of a receipt tells, None where it is not the key of one."""
+    found = _KEY.search(key)
+    return found[1] if found and found.end() == len(key) else None
+
+
+def parse_receipt(key: str, body: bytes) -> Receipt:
+    """Return the receipt that was stored under ``key``.
+
+    :raises ArchiveError: it is no receipt, or its bytes are not those that its key tells.
+    """
+    if hashlib.sha256(body).hexdigest() != sha256_in(key):
+        raise ArchiveError(f"The receipt {key} was altered, or renamed: its SHA-256 is not the one in its name")
+    try:
+        return _decode(body)
+    except msgspec.DecodeError as error:
+        raise ArchiveError(f"{key} is not a receipt of a version that this package knows: {error}") from error
+
+
+def heads(receipts: Iterable[tuple[str, Receipt]]) -> list[tuple[str, Receipt]]:
+    """Return those of an object's receipts, each with its SHA-256, that no other one supersedes."""
+    receipts = list(receipts)
+    superseded = {sha256 for _, receipt in receipts for sha256 in receipt.supersedes}
+    return [(sha256, receipt) for sha256, receipt in receipts if sha256 not in superseded]
