@@ -194,7 +194,7 @@ class AuditEventsApi:
         target = f"{url}?{urlencode(params)}" if params else url
         for _ in range(_SAME_ORIGIN_REDIRECTS + 1):
             try:
-                with self._pool.urlopen(
+                response = self._pool.urlopen(
                     "GET",
                     self._before_path + urlunsplit(urlsplit(target)._replace(scheme="", netloc="")),
                     headers=self._request.headers,
@@ -203,8 +203,13 @@ class AuditEventsApi:
                     redirect=False,
                     assert_same_host=False,
                     preload_content=False,
-                ) as response:
+                )
+                try:
                     body = self._body(response)
+                finally:
+                    # Closing one that is not read to its end does not give its place in the pool back.
+                    response.close()
+                    response.release_conn()
             except HTTPError as error:
                 raise _unreachable(self.settings.base_url, error) from error
             location = response.get_redirect_location()

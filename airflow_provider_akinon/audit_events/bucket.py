@@ -146,13 +146,13 @@ class Bucket:
         if head is not None and head.retained is not None:
             raise ObjectLocked(
                 f"{here} may not be replaced: {head.retained}, and S3 refused a new version ({error}). Switch on the "
-                "bucket's versioning, or wait until it may go"
+                "bucket's versioning, or wait until it may go; if it is on, the key may not write there"
             ) from error
         if any(name.startswith("ObjectLock") for name in arguments):
             raise ObjectLocked(
                 f"S3 refused {here} with {', '.join(n for n in arguments if n.startswith('ObjectLock'))} in "
-                f"extra_args ({error}). Object Lock must be switched on for the bucket, and the key may need "
-                "s3:PutObjectRetention or s3:PutObjectLegalHold"
+                f"extra_args ({error}). Object Lock must be switched on for the bucket, the date must lie in the "
+                "future, and the key may need s3:PutObjectRetention or s3:PutObjectLegalHold"
             ) from error
 
 

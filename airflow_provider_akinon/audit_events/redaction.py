@@ -41,6 +41,7 @@ SHORTEST_KEY = 16
 
 _LAYERS = 16  # of text within text; what lies deeper is removed unread
 _WORK = 32  # characters to look at for each of a field; what would take more is removed unread
+_LONGEST_REMEMBERED = 4096  # characters of a field that are worth remembering
 _PASSES = 8  # over a text of which it is uncertain what is a credential's
 _QUOTED = json.dumps(REDACTED)
 _PERCENT = quote(REDACTED)
@@ -131,7 +132,11 @@ class Redaction:
                 edits.append((start, end, self._object(value, below, ())))
             else:
                 text = str(value, "utf-8", "surrogateescape")
-                if below or not _harmless(text):
+                if not below and len(text) < _LONGEST_REMEMBERED:
+                    new = _without_credentials(text)
+                    if new is not text:
+                        edits.append((start, end, new.encode("utf-8", "surrogateescape")))
+                elif below or not _harmless(text):
                     new = (
                         self._instead(text, action)
                         if action
@@ -168,6 +173,38 @@ class Redaction:
         canonical = canonical.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
         digest = hmac.digest(self.key or b"", canonical.encode("utf-8", "surrogatepass"), "sha256")
         return f'"hmac-sha256:{digest.hex()[:32]}"'
+
+
+@lru_cache(maxsize=1024)
+def _without_credentials(text: str) -> str:
+    """Return a field's JSON without credentials. One session's events have the same headers."""
+    if _harmless(text):
+        return text
+    flat = _flat_without_credentials(text)
+    return Redaction()._field(text, (), credentials=True, fold=False) if flat is None else flat
+
+
+_MEMBER = re.compile(r""""([^"\\]*+)":("[^"\\]*+"|[-+.\w]++)(?:,|\}\Z)""")
+
+
+def _flat_without_credentials(text: str) -> str | None:
+    """Return what a `_Walk` would leave of an object like most headers, of plain texts only; None of any other."""
+    edits: list[Edit] = []
+    names = set()
+    at = 1
+    for found in _MEMBER.finditer(text, 1) if text[0] == "{" and text[-1] == "}" else ():
+        if found.start() != at:
+            return None
+        at = found.end()
+        name, value = found.groups()
+        names.add(name.lower())
+        if _is_credential(name):
+            if value != "null":
+                edits.append((*found.span(2), _QUOTED))
+        elif _MARKS.search(value, 1, len(value) - 1) and not _harmless(value):
+            return None
+    # {"name": "Cookie", "value": …} is more than its names say.
+    return _spliced(text, edits) if at == len(text) and "value" not in names else None
 
 
 class _Walk:

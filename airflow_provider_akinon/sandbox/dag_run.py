@@ -53,6 +53,8 @@ def _load(folder: Path, dag_id: str) -> Any:
     if dag_id not in bag.dags:
         errors = "".join(f"\n{file} does not import: {error}" for file, error in bag.import_errors.items())
         raise SystemExit(f"{folder} has no DAG {dag_id!r}; it has {', '.join(sorted(bag.dags))}{errors}")
+    if hasattr(bag, "sync_to_db"):  # Airflow 2, which looks for the outlets of a task in the database
+        bag.sync_to_db()
     return bag.dags[dag_id]
 
 

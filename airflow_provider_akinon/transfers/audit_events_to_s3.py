@@ -11,7 +11,8 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-from airflow.providers.common.compat.sdk import Asset, AssetAlias, BaseOperator, get_hook_lineage_collector
+from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
+from airflow.providers.common.compat.sdk import Asset, AssetAlias, BaseOperator
 from boto3.s3.transfer import S3Transfer
 
 from airflow_provider_akinon.audit_events.archive import Archived, archive
@@ -135,7 +136,7 @@ class AuditEventsToS3Operator(BaseOperator):
             archived.receipt_sha256,
         )
         result = _result(archived)
-        get_hook_lineage_collector().add_output_asset(
+        get_hook_lineage_collector().add_output_asset(  # type: ignore[no-untyped-call]
             context=s3, scheme="s3", asset_kwargs={"bucket": place.bucket, "key": place.key}
         )
         self._tell_outlets(context, place, result)
@@ -179,11 +180,13 @@ class AuditEventsToS3Operator(BaseOperator):
 
     def _tell_outlets(self, context: Any, place: Place, result: dict[str, Any]) -> None:
         """Give the events of the declared outlets what is stored now."""
+        # Without a dict in it: Airflow 2 hashes the extra of an alias.
+        extra = {**result, "window": "/".join(result["window"].values())}
         for outlet in self.outlets:
             if isinstance(outlet, AssetAlias):
-                context["outlet_events"][outlet].add(Asset(str(place)), extra=result)
+                context["outlet_events"][outlet].add(Asset(str(place)), extra=extra)
             elif isinstance(outlet, Asset):
-                context["outlet_events"][outlet].extra.update(result)
+                context["outlet_events"][outlet].extra.update(extra)
 
 
 def _run(context: Any) -> Run:
