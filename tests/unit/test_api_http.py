@@ -700,6 +700,16 @@ def test_an_answer_in_drips_ends_in_time() -> None:
     assert time.monotonic() - began < 2
 
 
+def test_an_answer_that_is_given_up_does_not_block_the_next() -> None:
+    """Where one request goes at a time, the next try has the place of the one that was given up."""
+    slow = Answer(body=page(5).body, drip=0.05)
+    with (
+        Server(slow, page(7)) as server,
+        client(server.url, attempts=2, timeout=0.3, clock=time, max_concurrency=1) as api,
+    ):
+        assert api.page({}).count == 7
+
+
 # Redirects
 
 
