@@ -22,6 +22,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
+from airflow_provider_akinon.audit_events.receipt import SUFFIX
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 
@@ -125,9 +126,9 @@ class StoredObject:
 def _stored(s3: LocalS3, day: datetime) -> StoredObject:
     client = s3.client()
     listing: list[dict[str, Any]] = client.list_objects_v2(Bucket=BUCKET).get("Contents", [])
-    keys = [entry["Key"] for entry in listing if f"/date={day:%Y-%m-%d}/" in entry["Key"]]
-    if len(keys) != 1:
-        raise SystemExit(f"There should be one object for {day:%Y-%m-%d}, and there are {len(keys)}: {keys}")
+    keys = sorted(entry["Key"] for entry in listing if f"/date={day:%Y-%m-%d}/" in entry["Key"])
+    if [key.endswith(SUFFIX) for key in keys] != [False, True]:
+        raise SystemExit(f"There should be one object and its receipt for {day:%Y-%m-%d}, and there are {keys}")
     answer = client.get_object(Bucket=BUCKET, Key=keys[0])
     body = answer["Body"].read()
     uuids = [json.loads(line)["uuid"] for line in gzip.decompress(body).splitlines()]

@@ -86,6 +86,8 @@ def stored(s3: LocalS3, prefix: str) -> dict[str, list[str]]:
     client = s3.client()
     found = {}
     for entry in client.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", []):
+        if entry["Key"].endswith(".receipt.json"):
+            continue
         with client.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"] as body:
             lines = gzip.decompress(body.read()).splitlines()
         found[entry["Key"].removeprefix(prefix)] = [json.loads(line)["uuid"] for line in lines]
