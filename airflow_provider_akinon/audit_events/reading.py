@@ -7,6 +7,9 @@ have nothing else to do, or where the API does not keep to the order of time and
 trusted. The consumer takes the parts from the front. Nothing is planned ahead: each step brings the count of its
 slice, so that slices follow the rhythm of the day, and no request is spent on counting.
 
+Python lets one thread compute at a time. Where the API answers so fast that the threads mostly wait for each other,
+fewer of them are at work: more would read no faster, and hold up the thread that compresses.
+
 Neither memory nor disk grows with the window: a slice far ahead waits until those before it are consumed, and what
 was read and waits for its turn waits in a file. An error in any thread ends the reading at once. This module
 refuses to judge whether the numbers add up; it only notes where a count fell by more than the events that were
@@ -19,6 +22,7 @@ import math
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -39,6 +43,12 @@ MOST_CUTS = 16
 """Slices that one is cut into at a time: where all events lie in one of them, the others cost a request each."""
 LEAST_PAGES_TO_SHARE = 5
 """Pages that are left in a slice before it is cut only to give idle threads something to do."""
+
+SATURATED = 0.7
+"""Processors that the threads at work may keep busy together, of the one that Python gives them, before one of them
+is one too many."""
+ADAPTATION = 0.25
+"""Threads at work that each step adds or takes away: as many as four steps ask for, the number changes by one."""
 
 MOST_GROWTH = 1000
 """Events that may come while a window is read, beside as many as it held at first."""
@@ -114,12 +124,14 @@ class Reader:
 
     def _work(self, frontier: _Frontier) -> None:
         while (slice_ := frontier.take()) is not None:
+            started, computing = time.perf_counter(), time.thread_time()
             try:
                 part = read_part(self.api, slice_.window, self.filters, trust_order=self._trust_order)
                 block = Block.of(part.events, self.redaction)
             except BaseException as error:
                 frontier.fail(error)
                 return
+            frontier.adapt(time.perf_counter() - started, time.thread_time() - computing)
             with self._counting:
                 if not self.requests:
                     self.first_count = part.count
@@ -211,6 +223,10 @@ class _Frontier:
         self._unread = len(slices)
         self._held = 0
         """Events that were read and not yet consumed."""
+        self._at_work = 0
+        """Threads that read a slice."""
+        self._useful = float(threads)
+        """Threads that should do so at a time."""
         self._page_size = 1
         self._error: BaseException | None = None
         self._stopped = False
@@ -219,9 +235,10 @@ class _Frontier:
         """Return the first slice that may be read now, waiting for one; None where the reading is over."""
         with self._may_take:
             while self._unread and not self._stopped:
-                slice_ = self._next()
+                slice_ = self._next() if self._at_work < int(self._useful) else None
                 if slice_ is not None:
                     slice_.taken = True
+                    self._at_work += 1
                     return slice_
                 self._may_take.wait()
             return None
@@ -233,6 +250,7 @@ class _Frontier:
                 return
             self._page_size = max(self._page_size, part.page_size)
             self._unread -= 1
+            self._at_work -= 1
             here: list[_Slice] = []
             fell = fell or slice_.fell
             if part.rest is None or part.rest.start > slice_.window.start:
@@ -246,14 +264,20 @@ class _Frontier:
                 due = _Due(part.left, len(windows))
                 here.extend(_Slice(window, due, fell=fell and slice_.read is None) for window in windows)
                 self._unread += len(windows)
-                # This thread comes for the first of them itself.
-                self._may_take.notify(len(windows) - 1)
+            # This thread comes for one of the unread slices itself.
+            self._may_take.notify(max(0, min(int(self._useful), self._unread) - self._at_work - 1))
             place = self._slices.index(slice_)
             self._slices[place : place + 1] = here
             if self._slices[0].read is not None:
                 self._may_consume.notify()
             if not self._unread:
                 self._may_take.notify_all()
+
+    def adapt(self, seconds: float, computing: float) -> None:
+        """Let more or fewer threads be at work, as a step that took ``seconds``, ``computing`` for so many, tells."""
+        with self._may_take:
+            change = -ADAPTATION if self._at_work * computing > SATURATED * seconds else ADAPTATION
+            self._useful = min(self._threads, max(1.0, self._useful + change))
 
     def stretches(self) -> Iterator[Stretch]:
         """Yield what was read from the front of the list, waiting for it.
@@ -273,7 +297,8 @@ class _Frontier:
                 assert read is not None  # noqa: S101 - what the loop above waited for
                 block = replace(read.events, lines=self._shelf.take(slice_.places, slice_.size))
                 self._held -= block.count
-                self._may_take.notify()
+                if self._at_work < int(self._useful):
+                    self._may_take.notify()
             yield replace(read, events=block)
 
     def fail(self, error: BaseException) -> None:
@@ -308,7 +333,7 @@ class _Frontier:
             # Only whole pages count, and events are not spread evenly.
             return min(MOST_CUTS, max(2, math.ceil(2 * pages)))
         cuts = max(1, round(pages / SLICE_PAGES))
-        idle = self._threads - self._unread
+        idle = int(self._useful) - self._unread
         if pages > LEAST_PAGES_TO_SHARE and idle > 1:
             cuts = max(cuts, min(idle, math.ceil(pages / LEAST_PAGES_TO_SHARE)))
         return min(MOST_CUTS, cuts)
