@@ -28,6 +28,9 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [
             {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_akinon.sensors.audit_events"]}
         ],
+        "operators": [
+            {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_akinon.operators.audit_archive"]}
+        ],
         "triggers": [
             {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_akinon.triggers.audit_events"]}
         ],

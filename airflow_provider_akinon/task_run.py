@@ -16,6 +16,7 @@ from airflow import __version__ as airflow_version
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput
+from airflow_provider_akinon.audit_events.receipt import Run
 from airflow_provider_akinon.audit_events.window import Window, format_instant, parse_timezone
 
 _AIRFLOW = tuple(int(part) for part in airflow_version.split(".")[:2])
@@ -101,6 +102,17 @@ def refuse_future(window: Window) -> None:
             f"end={format_instant(window.end)} is in the future (now is {format_instant(now)}): events of the window "
             "are still to come. Give an end that has passed, or wait for it"
         )
+
+
+def run_of(context: Mapping[str, Any]) -> Run:
+    """Return the task, for a receipt or a seal."""
+    instance = context.get("ti")
+    return Run(
+        dag_id=getattr(instance, "dag_id", None),
+        task_id=getattr(instance, "task_id", None),
+        run_id=context.get("run_id"),
+        try_number=getattr(instance, "try_number", None),
+    )
 
 
 def _partition_date(context: Mapping[str, Any]) -> datetime | None:

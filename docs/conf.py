@@ -35,7 +35,7 @@ nitpick_ignore_regex = [
     ),
     ("py:.*", r"(bool|bytes|dict|float|int|list|object|str|tuple|optional)(\[.*\])?"),
     # Airflow's own, named in `:raises:`.
-    ("py:exc", "AirflowFailException"),
+    ("py:exc", "Airflow(Fail|Skip)Exception"),
 ]
 
 html_theme = "furo"

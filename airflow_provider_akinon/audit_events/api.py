@@ -48,7 +48,7 @@ from airflow_provider_akinon.audit_events.errors import (
 )
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.pace import Clock, Pace
-from airflow_provider_akinon.audit_events.records import Page, parse_page, parse_requested_events
+from airflow_provider_akinon.audit_events.records import Page, parse_page, parse_record, parse_requested_events
 from airflow_provider_akinon.audit_events.settings import Settings
 from airflow_provider_akinon.audit_events.window import Window, format_instant, parse_instant
 
@@ -156,7 +156,12 @@ class AuditEventsApi:
         return self._get(self._url, _query(params), _object_with("count", "results"))
 
     def get_event(self, uuid: str | uuids.UUID) -> dict[str, Any]:
-        """Return the event with this ``uuid``.
+        """Return the event with this ``uuid``; takes and raises what `get_record` does."""
+        event: dict[str, Any] = json.loads(self.get_record(uuid))
+        return event
+
+    def get_record(self, uuid: str | uuids.UUID) -> bytes:
+        """Return the record of the event with this ``uuid`` as the API wrote it, on one line.
 
         :raises InvalidInput: ``uuid`` is not a UUID.
         :raises Rejected: with status 404, where there is no such event.
@@ -166,7 +171,7 @@ class AuditEventsApi:
             canonical = uuids.UUID(str(uuid))
         except ValueError:
             raise InvalidInput(f"uuid={str(uuid)!r} is not a UUID; give an event's 'uuid' field") from None
-        return self._get(f"{self._url}{canonical}/", {}, _object_with("uuid", "timestamp"))
+        return self._get(f"{self._url}{canonical}/", {}, parse_record)
 
     def _get(self, url: str, params: Mapping[str, str], decode: Callable[[bytes], T]) -> T:
         answer: T = self._retrying(self._try, url, params, decode)

@@ -14,6 +14,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from shutil import copyfileobj
@@ -24,10 +25,11 @@ from airflow_provider_akinon.audit_events.bucket import Bucket, Head
 from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import ArchiveError, ForeignObject, ObjectChanged, ShrinkRefused
 from airflow_provider_akinon.audit_events.export import Export
-from airflow_provider_akinon.audit_events.parquet import read_events
+from airflow_provider_akinon.audit_events.parquet import read_events, read_lines
 from airflow_provider_akinon.audit_events.place import Place
 from airflow_provider_akinon.audit_events.receipt import (
     CONTENT_TYPE,
+    NOT_FOR_RECEIPTS,
     NOT_PROVED,
     SCHEMA,
     Counts,
@@ -40,13 +42,11 @@ from airflow_provider_akinon.audit_events.receipt import (
     parse_receipt,
     receipt_key,
     receipt_prefix,
-    sha256_in,
+    told_by_key,
 )
 from airflow_provider_akinon.audit_events.records import parse_event
 
 METADATA_PREFIX = "akinon-"
-NOT_FOR_RECEIPTS = ("ContentType", "Metadata", "StorageClass")
-"""Upload arguments that are the object's alone: a receipt is small, and read on every rerun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +128,13 @@ def _receipts(export: Export, bucket: Bucket, place: Place) -> Iterator[tuple[st
     :raises ArchiveError: one was altered, renamed or put there from elsewhere.
     """
     for key in bucket.keys(receipt_prefix(place.key)):
-        sha256 = sha256_in(key)
+        told = told_by_key(key)
         # The key of another object may begin like this one's.
-        if sha256 is not None and key == receipt_key(place.key, sha256):
+        if told is not None and told[0] == place.key:
             receipt = parse_receipt(key, bucket.read(key))
-            if (receipt.object.key, receipt.window) != (place.key, _span(export)):
-                raise ArchiveError(
-                    f"{key} is the receipt of {receipt.object.key}, copied here. Remove it, and ask why"
-                )
-            yield sha256, receipt
+            if receipt.window != _span(export):
+                raise ArchiveError(f"{key} is the receipt of another window. Remove it, and ask why")
+            yield told[1], receipt
 
 
 def _span(export: Export) -> Span:
@@ -287,19 +285,34 @@ def require_superset(stored: StoredExport, stored_file: IO[bytes], export: Expor
         )
 
 
-def _keys(file: IO[bytes], format: Format) -> Iterator[tuple[datetime, str]]:  # noqa: A002 - the field's own word
-    """Yield timestamp and uuid of each event of a stored object."""
+def stored_lines(file: IO[bytes], format: Format) -> Iterator[bytes]:  # noqa: A002 - the field's own word
+    """Yield the record of each event of a stored object, in the object's order."""
     match format:
         case Format.JSONL:
-            yield from _keys_of(file)
+            yield from file
         case Format.JSONL_GZ:
             with gzip.open(file) as lines:
-                yield from _keys_of(lines)
+                yield from lines
         case Format.PARQUET:
-            # Its index is at the end, so it has to be here as a whole; on disk.
-            with tempfile.TemporaryFile(prefix="akinon-audit-events-") as copy:
-                copyfileobj(file, copy)
-                yield from read_events(copy)
+            with _on_disk(file) as copy:
+                yield from read_lines(copy)
+
+
+def _keys(file: IO[bytes], format: Format) -> Iterator[tuple[datetime, str]]:  # noqa: A002 - the field's own word
+    """Yield timestamp and uuid of each event of a stored object."""
+    if format is not Format.PARQUET:
+        yield from _keys_of(stored_lines(file, format))
+        return
+    with _on_disk(file) as copy:
+        yield from read_events(copy)
+
+
+@contextmanager
+def _on_disk(file: IO[bytes]) -> Iterator[IO[bytes]]:
+    """Give a copy of a stream that can be read in any order: the index of Parquet is at its end."""
+    with tempfile.TemporaryFile(prefix="akinon-audit-events-") as copy:
+        copyfileobj(file, copy)
+        yield copy
 
 
 def _keys_of(lines: Iterable[bytes]) -> Iterator[tuple[datetime, str]]:

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from botocore.exceptions import ClientError
 
-from airflow_provider_akinon.audit_events.errors import InvalidInput, ObjectChanged, ObjectLocked
+from airflow_provider_akinon.audit_events.errors import InvalidInput, ObjectChanged, ObjectLocked, ObjectUnreadable
 
 _MISSING = ("404", "NoSuchKey", "NoSuchBucket", "NotFound")
 _CHANGED = ("PreconditionFailed", "ConditionalRequestConflict", "412")
@@ -72,9 +72,21 @@ class Bucket:
         )
 
     def open(self, key: str, version_id: str | None = None) -> IO[bytes]:
-        """Return an object's bytes as a stream, None of them read yet."""
+        """Return an object's bytes as a stream, None of them read yet.
+
+        :raises ObjectUnreadable: its storage class does not give them at once.
+        :raises ObjectChanged: it is not there.
+        """
         version = {} if version_id is None else {"VersionId": version_id}
-        body: IO[bytes] = self._client.get_object(Bucket=self.name, Key=key, **version)["Body"]
+        try:
+            body: IO[bytes] = self._client.get_object(Bucket=self.name, Key=key, **version)["Body"]
+        except ClientError as error:
+            if _code(error) == "InvalidObjectState":
+                message = f"s3://{self.name}/{key} is archived ({error}); restore it to read it"
+                raise ObjectUnreadable(message) from error
+            if _code(error) in _MISSING:
+                raise ObjectChanged(f"s3://{self.name}/{key} was deleted while it was looked at") from error
+            raise
         return body
 
     def read(self, key: str) -> bytes:
@@ -82,11 +94,16 @@ class Bucket:
         with self.open(key) as body:
             return body.read()
 
-    def keys(self, prefix: str) -> Iterator[str]:
-        """Yield the keys that begin with ``prefix``, in order."""
+    def entries(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Yield the keys that begin with ``prefix``, in order, each with the size of its object in bytes."""
         for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
             for entry in page.get("Contents", ()):
-                yield entry["Key"]
+                yield entry["Key"], entry["Size"]
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Yield the keys that begin with ``prefix``, in order."""
+        for key, _ in self.entries(prefix):
+            yield key
 
     def upload(self, key: str, file: IO[bytes], arguments: Mapping[str, Any], replaced: str | None) -> None:
         """Store ``file`` from its start on, with boto3's upload arguments; in parts where it is large.
@@ -119,6 +136,15 @@ class Bucket:
         finally:
             for operation in _LANDING:
                 self._client.meta.events.unregister(operation, add)
+
+    def create(self, key: str, body: bytes, arguments: Mapping[str, Any]) -> None:
+        """Store a small object where none is, as `put` does.
+
+        :raises ObjectChanged: one is there by now.
+        :raises ObjectLocked: see `upload`.
+        """
+        with self._only_replacing(None):
+            self.put(key, body, arguments)
 
     def put(self, key: str, body: bytes, arguments: Mapping[str, Any]) -> None:
         """Store a small object with boto3's upload arguments, as far as they are for small objects.

@@ -18,6 +18,7 @@
         ├── ForeignObject       it is not an export of this window, source and filters        permanent
         ├── ShrinkRefused       it holds events that the API no longer returns                permanent
         ├── ObjectLocked        Object Lock holds it, or cannot be had                        permanent
+        ├── ObjectUnreadable    it is there, and S3 does not give it: it has to be restored   permanent
         └── ObjectChanged       it is not what was just written: somebody else writes there
 
 *Permanent* means that the same request fails in the same way until somebody changes something; the Airflow
@@ -152,6 +153,10 @@ class ShrinkRefused(ArchiveError):
 
 class ObjectLocked(ArchiveError):
     """Object Lock holds the stored object, or cannot be had in this bucket."""
+
+
+class ObjectUnreadable(ArchiveError):
+    """The object is there, and S3 does not give its bytes: its storage class wants it restored first."""
 
 
 class ObjectChanged(ArchiveError):

@@ -67,9 +67,13 @@ class Place:
         return cls(bucket, f"{prefix.strip('/')}/{name}".lstrip("/"))
 
 
+DEFAULT_PREFIX = "akinon/audit-events"
+"""What the keys of all sources begin with by default."""
+
+
 def default_prefix(source: str) -> str:
     """Return the prefix for the exports of a source, such as ``akinon/audit-events/shop.example.com/remote/1``."""
-    return "akinon/audit-events/" + re.sub(r"[^A-Za-z0-9./-]", "_", source)
+    return f"{DEFAULT_PREFIX}/" + re.sub(r"[^A-Za-z0-9./-]", "_", source)
 
 
 def _compact(instant: datetime) -> str:

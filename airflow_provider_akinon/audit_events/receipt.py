@@ -17,10 +17,13 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from airflow_provider_akinon.audit_events.errors import ArchiveError
+from airflow_provider_akinon.audit_events.window import Window
 
 SCHEMA: Literal["airflow-provider-akinon/receipt/1"] = "airflow-provider-akinon/receipt/1"
 SUFFIX = ".receipt.json"
 CONTENT_TYPE = "application/json"
+NOT_FOR_RECEIPTS = ("ContentType", "Metadata", "StorageClass")
+"""Upload arguments that are an object's alone: receipts and seals are small, and read on every rerun."""
 
 NOT_PROVED = (
     "That the API itself shows every event of the shop, or showed each as it happened.",
@@ -36,10 +39,17 @@ Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The window ``[start, end)``."""
+    """The window ``[start, end)``. One that is empty or reversed is refused, also in a document that is read."""
 
     start: Instant
     end: Instant
+
+    def __post_init__(self) -> None:
+        self.as_window()
+
+    def as_window(self) -> Window:
+        """Return it as a window, which can do more."""
+        return Window(self.start, self.end)
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -113,7 +123,12 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     def encode(self) -> bytes:
         """Return the receipt's bytes: the same for the same receipt."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+        return encoded(self)
+
+
+def encoded(document: msgspec.Struct) -> bytes:
+    """Return a document's bytes as people and programs read them: the same for the same document."""
+    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
 
 _decode = msgspec.json.Decoder(Receipt).decode
@@ -135,26 +150,30 @@ def receipt_key(object_key: str, sha256: str) -> str:
     return f"{receipt_prefix(object_key)}{sha256}{SUFFIX}"
 
 
-_KEY = re.compile(r"(?:^|/)_[^/]+\.([0-9a-f]{64})" + re.escape(SUFFIX))
+_KEY = re.compile(r"(?P<folder>(?:.*/)?)_(?P<name>[^/]+)\.(?P<sha256>[0-9a-f]{64})" + re.escape(SUFFIX), re.DOTALL)
 
 
-def sha256_in(key: str) -> str | None:
-    """Return the SHA-256 that the key of a receipt tells, None where it is not the key of one."""
-    found = _KEY.search(key)
-    return found[1] if found and found.end() == len(key) else None
+def told_by_key(key: str) -> tuple[str, str] | None:
+    """Return the object's key and the receipt's SHA-256 that a receipt's key tells, None where it is no such key."""
+    found = _KEY.fullmatch(key)
+    return (found["folder"] + found["name"], found["sha256"]) if found else None
 
 
 def parse_receipt(key: str, body: bytes) -> Receipt:
     """Return the receipt that was stored under ``key``.
 
-    :raises ArchiveError: it is no receipt, or its bytes are not those that its key tells.
+    :raises ArchiveError: it is no receipt, its bytes are not those that its key tells, or it is another object's.
     """
-    if hashlib.sha256(body).hexdigest() != sha256_in(key):
+    told = told_by_key(key)
+    if told is None or hashlib.sha256(body).hexdigest() != told[1]:
         raise ArchiveError(f"The receipt {key} was altered, or renamed: its SHA-256 is not the one in its name")
     try:
-        return _decode(body)
-    except msgspec.DecodeError as error:
+        receipt = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ArchiveError(f"{key} is not a receipt of a version that this package knows: {error}") from error
+    if receipt.object.key != told[0]:
+        raise ArchiveError(f"{key} is the receipt of {receipt.object.key}, copied here. Remove it, and ask why")
+    return receipt
 
 
 def heads(receipts: Iterable[tuple[str, Receipt]]) -> list[tuple[str, Receipt]]:

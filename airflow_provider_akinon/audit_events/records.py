@@ -55,6 +55,17 @@ def parse_page(body: bytes) -> Page:
         return Page(found.count, records)
 
 
+def parse_record(body: bytes) -> bytes:
+    """Return the record of an event that an answer's body holds, on one line.
+
+    :raises msgspec.DecodeError: it is not JSON.
+    :raises UnicodeDecodeError: it is not UTF-8.
+    :raises ProtocolError: see `parse_event`.
+    """
+    body.decode()
+    return parse_event(_tolerant(_compact, body)).line
+
+
 class Event(NamedTuple):
     """An audit event: what orders it, and the record. Sorts by ``(timestamp, uuid)``."""
 

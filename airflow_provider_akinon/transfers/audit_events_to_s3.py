@@ -13,8 +13,8 @@ from typing import Any
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 from airflow.providers.common.compat.sdk import Asset, AssetAlias, BaseOperator
-from boto3.s3.transfer import S3Transfer
 
+from airflow_provider_akinon.archive_access import redaction_key, upload_arguments
 from airflow_provider_akinon.audit_events.archive import Archived, archive
 from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.encoding import Format
@@ -22,11 +22,10 @@ from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.audit_events.export import export_window, source_of
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.place import Place, default_prefix
-from airflow_provider_akinon.audit_events.receipt import Run
 from airflow_provider_akinon.audit_events.redaction import Redaction
-from airflow_provider_akinon.audit_events.window import Window, parse_instant, parse_timezone
+from airflow_provider_akinon.audit_events.window import Window, parse_timezone
 from airflow_provider_akinon.hooks.akinon import AkinonHook
-from airflow_provider_akinon.task_run import WindowRequest, failing_for_good, refuse_future
+from airflow_provider_akinon.task_run import WindowRequest, failing_for_good, refuse_future, run_of
 
 
 class AuditEventsToS3Operator(BaseOperator):
@@ -112,11 +111,11 @@ class AuditEventsToS3Operator(BaseOperator):
             refuse_future(window)
             filters = Filters.parse(self.filters)
             format_ = Format.parse(self.format)
-            redaction = Redaction.parse(self.redact, key=self._redaction_key())
+            redaction = Redaction.parse(self.redact, key=redaction_key(self.redact_conn_id))
             api = AkinonHook(self.akinon_conn_id).get_conn()
             source = source_of(api.settings)
             place = self._place(window, filters, source, format_)
-            arguments = self._upload_arguments()
+            arguments = upload_arguments(self.extra_args)
             s3 = S3Hook(self.aws_conn_id)
             bucket = Bucket(s3.get_conn(), place.bucket)
             # Before a long read: a wrong bucket or missing permission shows at once.
@@ -124,7 +123,7 @@ class AuditEventsToS3Operator(BaseOperator):
             self.log.info("Reading the audit events of %s from %s", window, source)
             with api, export_window(api, window, filters, redaction, format_) as export:
                 self.log.info("Read %d events, proved complete", export.count)
-                archived = archive(export, bucket, place, arguments, _run(context), allow_shrink=self.allow_shrink)
+                archived = archive(export, bucket, place, arguments, run_of(context), allow_shrink=self.allow_shrink)
         stored = archived.receipt.object
         self.log.info(
             "%s %s: %d events, %d bytes, SHA-256 %s, receipt %s",
@@ -151,33 +150,6 @@ class AuditEventsToS3Operator(BaseOperator):
         timezone = parse_timezone("partition_timezone", self.partition_timezone)
         return Place.of_window(self.s3_bucket, prefix, window, filters, timezone, format_)
 
-    def _redaction_key(self) -> bytes | None:
-        if self.redact_conn_id is None:
-            return None
-        password = AkinonHook.get_connection(self.redact_conn_id).password
-        if not password:
-            raise InvalidInput(f"redact_conn_id={self.redact_conn_id!r} has no password, which is the key of 'hmac'")
-        return str(password).encode()
-
-    def _upload_arguments(self) -> dict[str, Any]:
-        """Return the checked ``extra_args``."""
-        for name in self.extra_args or {}:
-            if name not in S3Transfer.ALLOWED_UPLOAD_ARGS:
-                raise InvalidInput(f"extra_args has the unknown name {name!r}; see boto3's ALLOWED_UPLOAD_ARGS")
-            if name in ("ContentType", "ContentEncoding"):
-                raise InvalidInput(f"extra_args has {name!r}, which is the operator's to set; leave it out")
-            if name.startswith("SSECustomer"):
-                raise InvalidInput(
-                    f"extra_args has {name!r}: an object that only your own key opens cannot be verified. Use "
-                    "ServerSideEncryption='aws:kms'"
-                )
-        arguments = dict(self.extra_args or {})
-        if "ObjectLockRetainUntilDate" in arguments:
-            arguments["ObjectLockRetainUntilDate"] = parse_instant(
-                "ObjectLockRetainUntilDate in extra_args", arguments["ObjectLockRetainUntilDate"]
-            )
-        return arguments
-
     def _tell_outlets(self, context: Any, place: Place, result: dict[str, Any]) -> None:
         """Give the events of the declared outlets what is stored now."""
         # Without a dict in it: Airflow 2 hashes the extra of an alias.
@@ -187,16 +159,6 @@ class AuditEventsToS3Operator(BaseOperator):
                 context["outlet_events"][outlet].add(Asset(str(place)), extra=extra)
             elif isinstance(outlet, Asset):
                 context["outlet_events"][outlet].extra.update(extra)
-
-
-def _run(context: Any) -> Run:
-    instance = context.get("ti")
-    return Run(
-        dag_id=getattr(instance, "dag_id", None),
-        task_id=getattr(instance, "task_id", None),
-        run_id=context.get("run_id"),
-        try_number=getattr(instance, "try_number", None),
-    )
 
 
 def _result(archived: Archived) -> dict[str, Any]:

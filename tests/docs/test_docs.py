@@ -7,8 +7,9 @@ import inspect
 import json
 import re
 import shlex
+import subprocess
 import warnings
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,8 +17,17 @@ import msgspec
 import pytest
 
 from airflow_provider_akinon.audit_events import errors
+from airflow_provider_akinon.audit_events.receipt import Run, Source, Span
+from airflow_provider_akinon.audit_events.seal import Seal
 from airflow_provider_akinon.audit_events.settings import Extra
+from airflow_provider_akinon.audit_events.signing import PrivateKey, PublicKey
+from airflow_provider_akinon.audit_events.verification import Status
 from airflow_provider_akinon.hooks.akinon import AkinonHook
+from airflow_provider_akinon.operators.audit_archive import (
+    ReconcileAuditEventsOperator,
+    SealAuditArchiveOperator,
+    VerifyAuditArchiveOperator,
+)
 from airflow_provider_akinon.sensors.audit_events import AuditEventsSensor
 from airflow_provider_akinon.transfers.audit_events_to_s3 import AuditEventsToS3Operator
 from airflow_provider_akinon.triggers.audit_events import AuditEventsArrivedTrigger
@@ -31,6 +41,31 @@ EXAMPLES = sorted(path.stem for path in (ROOT / "example_dags").glob("*.py"))
 INCLUDE = re.compile(
     r"^\.\. literalinclude:: (\S+)\n +:start-after: (# \[START \w+\])\n +:end-before: (# \[END \w+\])$", re.M
 )
+
+SEAL = Seal(
+    schema="airflow-provider-akinon/seal/1",
+    source=Source(host="shop.example.com", remote_id=1),
+    filters={},
+    number=1,
+    previous=None,
+    period=Span(start=datetime(2026, 3, 1, tzinfo=UTC), end=datetime(2026, 4, 1, tzinfo=UTC)),
+    receipts=[],
+    gaps=[],
+    overlaps=[],
+    provider_version="0.1.0",
+    run=Run(dag_id=None, task_id=None, run_id=None, try_number=None),
+    sealed_at=datetime(2026, 4, 1, tzinfo=UTC),
+    signed_by=None,
+    signature=None,
+)
+OPERATORS = {
+    "operator": AuditEventsToS3Operator,
+    "sealing": SealAuditArchiveOperator,
+    "verifying": VerifyAuditArchiveOperator,
+    "reconciling": ReconcileAuditEventsOperator,
+    "sensor": AuditEventsSensor,
+}
+"""The operators and sensors, by the page of each."""
 
 try:
     import airflow.sdk  # noqa: F401 - only whether this is Airflow 3
@@ -123,32 +158,53 @@ def messages() -> str:
 
 @pytest.mark.parametrize(
     ("name", "cls"),
-    [
-        ("operator", AuditEventsToS3Operator),
-        ("sensor", AuditEventsSensor),
-        ("triggers", AuditEventsArrivedTrigger),
-        ("hook", AkinonHook),
-    ],
+    [*OPERATORS.items(), ("triggers", AuditEventsArrivedTrigger), ("hook", AkinonHook)],
 )
 def test_parameters_and_defaults(name, cls):
     """A page's table has exactly the parameters of the class, each with its default."""
-    assert rows(page(name)) == parameters(cls)
+    [table] = [text for text in page(name).split(".. list-table::") if "   * - Parameter\n" in text]
+    assert rows(table) == parameters(cls)
 
 
-@pytest.mark.parametrize("cls", [AuditEventsToS3Operator, AuditEventsSensor, AuditEventsArrivedTrigger, AkinonHook])
+@pytest.mark.parametrize("cls", [*OPERATORS.values(), AuditEventsArrivedTrigger, AkinonHook])
 def test_docstrings_describe_the_parameters(cls):
     """The class docstring, which the reference shows, describes exactly the parameters of the class."""
     assert re.findall(r":param (\w+):", cls.__doc__) == list(parameters(cls))
 
 
-@pytest.mark.parametrize("cls", [AuditEventsToS3Operator, AuditEventsSensor])
-def test_templated_parameters(cls):
+@pytest.mark.parametrize(("name", "cls"), OPERATORS.items())
+def test_templated_parameters(name, cls):
     """A parameter is called templated, in the page and in the docstring, exactly where Airflow renders it."""
-    name = "operator" if cls is AuditEventsToS3Operator else "sensor"
     cells = re.findall(r"^   \* - ``(\w+)``\n     - .+\n     - ((?:.+\n)(?:       .+\n)*)", page(name), re.M)
     assert {field for field, text in cells if "Templated." in text} == set(cls.template_fields)
     described = re.findall(r":param (\w+):((?:.|\n)*?)(?=\n    :)", cls.__doc__)
     assert {field for field, text in described if "(templated)" in text} == set(cls.template_fields)
+
+
+def test_statuses_in_docs():
+    """The page on verifying has every status, and says rightly whether it is wrong."""
+    found = re.findall(r"^   \* - ([a-z, ]+)\n     - (yes|no)$", page("verifying"), re.M)
+    assert dict(found) == {status.value: "yes" if status.is_wrong else "no" for status in Status}
+
+
+def test_seal_fields_in_docs():
+    """The page on sealing has every field of a seal, in its order."""
+    [table] = [text for text in page("sealing").split(".. list-table::") if "   * - Field\n" in text]
+    named = [name.partition(".")[0] for name in re.findall(r"^   \* - ``([\w.]+)``", table, re.M)]
+    assert list(dict.fromkeys(named)) == [field.name for field in msgspec.structs.fields(Seal)]
+
+
+def test_signature_by_hand(tmp_path):
+    """The page's commands make keys, and find a seal's signature right, and wrong where a byte was changed."""
+    making, checking = re.findall(r"^\.\. code-block:: bash\n\n((?:   .*\n)+)", page("sealing"), re.M)
+    subprocess.run(["bash", "-euc", making], cwd=tmp_path, check=True, capture_output=True)
+    key = PrivateKey.parse("key", (tmp_path / "seal.pem").read_text())
+    assert PublicKey.parse("key", (tmp_path / "seal.pub.pem").read_text()) == key.public
+    seal = SEAL.signed(key).encode()
+    for body, status in ((seal, 0), (seal.replace(b'"number": 1', b'"number": 2'), 1)):
+        (tmp_path / "seal.json").write_bytes(body)
+        checked = subprocess.run(["bash", "-euc", checking], cwd=tmp_path, check=False, capture_output=True)
+        assert checked.returncode == status, checked
 
 
 def test_hook_methods():

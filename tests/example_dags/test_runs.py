@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from base64 import b64encode
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
+from airflow_provider_akinon.transfers.audit_events_to_s3 import AuditEventsToS3Operator
 
 EXAMPLES = Path(__file__).parents[2] / "example_dags"
 BUCKET = "example-archive"
+SEALED = "sealed-archive"
 UNTIL = datetime(2026, 2, 1, tzinfo=UTC)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 
@@ -53,6 +60,10 @@ class Airflow:
         assert len(states) == len(dates), self.log
         assert (ran.returncode == 0) is (set(states) == {"success"})
         return states
+
+    def having(self, **environment: str) -> Airflow:
+        """Return the same Airflow with more in its environment."""
+        return replace(self, environment=self.environment | environment)
 
     @property
     def log(self) -> str:
@@ -160,3 +171,120 @@ def test_event_lookup(airflow: Airflow, api: Sandbox) -> None:
     assert "2026-02-01T01:00:00Z" in xcom
     assert "user4711@example.com" not in xcom
     assert "203.0.113.77" not in xcom
+
+
+def day_key(day: datetime) -> str:
+    """Return what follows the prefix in the key of a day's export."""
+    return f"date={day:%Y-%m-%d}/{day:%Y%m%dT%H%M%SZ}_{day + DAY:%Y%m%dT%H%M%SZ}.jsonl.gz"
+
+
+@pytest.fixture
+def export(airflow: Airflow, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return a function that exports a window in this process, which takes less time than a run."""
+    for name in ("AIRFLOW_CONN_AKINON_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT"):
+        monkeypatch.setenv(name, airflow.environment[name])
+
+    def export(start: datetime, end: datetime, bucket: str = BUCKET) -> None:
+        AuditEventsToS3Operator(task_id="export", s3_bucket=bucket, start=start, end=end).execute({})
+
+    return export
+
+
+def contents(s3: LocalS3, bucket: str, extension: str) -> dict[str, bytes]:
+    """Return the bytes of a bucket's objects whose keys end like this, in the order of their keys."""
+    client = s3.client()
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    found = {}
+    for key in [entry["Key"] for page in pages for entry in page["Contents"] if entry["Key"].endswith(extension)]:
+        with client.get_object(Bucket=bucket, Key=key)["Body"] as body:
+            found[key] = body.read()
+    return found
+
+
+def test_weekly_reconcile_mends(airflow: Airflow, api: Sandbox, s3: LocalS3, export: Callable[..., None]) -> None:
+    """Windows with late events are exported again, the others left alone; a week without any is a success as well."""
+    monday = datetime(2025, 6, 2, 4, tzinfo=UTC)
+    days = [datetime(2025, 5, day, tzinfo=UTC) for day in (10, 20, 30)]
+    for day in days:
+        api.insert({"timestamp": day + place * HOUR} for place in range(5))
+        export(day, day + DAY)
+    api.insert({"timestamp": day + 20 * HOUR} for day in days[:2])
+
+    assert airflow.run("akinon_weekly_reconcile", monday, monday + 7 * DAY) == ["success", "success"], airflow.log
+
+    objects = stored(s3, default_prefix(api))
+    assert [len(objects[day_key(day)]) for day in days] == [6, 6, 5]
+    assert [objects[day_key(day)] for day in days] == [api.uuids(day, day + DAY) for day in days]
+    receipts = "".join(contents(s3, BUCKET, ".receipt.json"))
+    assert [receipts.count(f"_{day:%Y%m%dT%H%M%SZ}_") for day in days] == [2, 2, 1]
+    # The week after, nothing was left to mend.
+    assert set(re.findall(r"Counted 3 windows .*: (\d) windows have late events", airflow.log)) == {"2", "0"}
+    assert api.key not in airflow.log
+
+
+def test_weekly_reconcile_alerts(airflow: Airflow, api: Sandbox, s3: LocalS3, export: Callable[..., None]) -> None:
+    """Where the source has lost or changed events, the run fails and says where, and what came late is mended."""
+    monday = datetime(2025, 9, 1, 4, tzinfo=UTC)
+    late, lost, changed = days = [datetime(2025, 8, day, tzinfo=UTC) for day in (5, 15, 25)]
+    for day in days:
+        api.insert({"timestamp": day + place * HOUR} for place in range(5))
+        export(day, day + DAY)
+    before = stored(s3, default_prefix(api))
+    api.insert([{"timestamp": late + 20 * HOUR}])
+    api.delete(before[day_key(lost)][:1])
+    api.update(before[day_key(changed)][2], url="https://shop.example.com/planted/")
+
+    assert airflow.run("akinon_weekly_reconcile", monday) == ["failed"]
+
+    assert f"{day_key(lost)}: 1 vanished; of 5 that were fetched, 1 are gone, 0 were changed" in airflow.log
+    assert f"{day_key(changed)}: 0 vanished; of 5 that were fetched, 0 are gone, 1 were changed" in airflow.log
+    assert f"{day_key(late)}: 0 vanished" not in airflow.log
+    objects = stored(s3, default_prefix(api))
+    assert objects == before | {day_key(late): api.uuids(late, late + DAY)}
+    assert len(objects[day_key(late)]) == 6
+    assert "planted" not in "".join([airflow.log, *airflow.xcoms("akinon_weekly_reconcile")])
+
+
+def test_monthly_seal(airflow: Airflow, s3: LocalS3, export: Callable[..., None]) -> None:
+    """Two months are sealed, one upon the other, and verified; what was altered or deleted fails the run."""
+    private = Ed25519PrivateKey.generate()
+    secret = b64encode(private.private_bytes_raw()).decode()
+    public = b64encode(private.public_key().public_bytes_raw()).decode()
+    client = s3.client()
+    client.create_bucket(Bucket=SEALED)
+    airflow = airflow.having(
+        AKINON_EXAMPLE_BUCKET=SEALED,
+        AIRFLOW_CONN_AKINON_SEAL=json.dumps({"conn_type": "generic", "password": secret}),
+        AIRFLOW_VAR_AKINON_SEAL_PUBLIC_KEY=public,
+    )
+    february, march, april = (datetime(2025, month, 1, tzinfo=UTC) for month in (2, 3, 4))
+    middle = datetime(2025, 2, 15, tzinfo=UTC)
+    for start, end in pairwise([february, middle, march, april, april + DAY]):
+        export(start, end, SEALED)
+    noon = 12 * HOUR
+
+    assert airflow.run("akinon_monthly_seal", march + noon, april + noon) == ["success", "success"], airflow.log
+
+    seals = contents(s3, SEALED, ".seal.json")
+    told = [
+        (seal["number"], len(seal["receipts"]), seal["gaps"], seal["signed_by"])
+        for seal in map(json.loads, seals.values())
+    ]
+    assert told == [(1, 2, [], public), (2, 1, [], public)]
+    assert secret not in "".join([airflow.log, *airflow.xcoms("akinon_monthly_seal")])
+
+    # A byte of an object is altered.
+    key, body = next(iter(contents(s3, SEALED, ".jsonl.gz").items()))
+    client.put_object(Bucket=SEALED, Key=key, Body=bytes([*body[:-1], body[-1] ^ 1]))
+    assert airflow.run("akinon_monthly_seal", april + noon) == ["failed"]
+    wrong = f"The audit archive needs a look: 1 findings are wrong in s3://{SEALED}/akinon/audit-events/: altered: "
+    assert any(wrong in line and key in line for line in airflow.log.splitlines()), airflow.log
+    client.put_object(Bucket=SEALED, Key=key, Body=body)
+
+    # The newest seal is deleted, which only a head that was kept elsewhere can show.
+    newest, body = list(seals.items())[-1]
+    client.delete_object(Bucket=SEALED, Key=newest)
+    assert airflow.run("akinon_monthly_seal", april + noon) == ["failed"]
+    head = hashlib.sha256(body).hexdigest()
+    assert re.search(f"The audit archive needs a look: No seal below .* is the known head {head}", airflow.log)
+    assert contents(s3, SEALED, ".seal.json").keys() == seals.keys() - {newest}

@@ -14,6 +14,10 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_akinon import __version__
+from airflow_provider_akinon.operators.audit_archive import SealAuditArchiveOperator
+from airflow_provider_akinon.sandbox import Sandbox
+from airflow_provider_akinon.sandbox.s3 import LocalS3
+from airflow_provider_akinon.transfers.audit_events_to_s3 import AuditEventsToS3Operator
 
 pytestmark = pytest.mark.system
 
@@ -21,6 +25,8 @@ SOURCE = Path(__file__).parents[2]
 LINE = ".".join(version("apache-airflow").split(".")[:2])
 INSTALL_TIMEOUT = 900.0
 """Seconds to install Airflow; from a cache it takes a few."""
+
+DAY = ("2026-01-31T00:00:00Z", "2026-02-01T00:00:00Z")
 
 # The sandbox's views import only where Django is set up, as the sandbox's process does.
 IMPORT_ALL = """
@@ -116,6 +122,47 @@ def test_airflow_knows_the_provider(installed: Callable[..., str]) -> None:
     said = installed("-m", "airflow", "providers", "get", "airflow-provider-akinon", "--output", "plain")
 
     assert __version__ in said
+
+
+def test_an_archive_is_verified_without_airflow(
+    installed: Callable[..., str],
+    python: Path,
+    s3: LocalS3,
+    bucket: str,
+    sandbox: Sandbox,
+    connect: Callable[..., None],
+    tmp_path: Path,
+) -> None:
+    """The command verifies a sealed archive, and finds a changed byte, where no Airflow is configured."""
+    assert "--public-key" in installed("-m", "airflow_provider_akinon", "verify", "--help")
+    connect(sandbox)
+    key = AuditEventsToS3Operator(task_id="export", s3_bucket=bucket, start=DAY[0], end=DAY[1]).execute({})["key"]
+    sealed = SealAuditArchiveOperator(task_id="seal", s3_bucket=bucket, start=DAY[0], end=DAY[1]).execute({})
+    home = tmp_path / "airflow"
+    environment = {
+        "AIRFLOW_HOME": str(home),
+        "AWS_ACCESS_KEY_ID": s3.access_key,
+        "AWS_SECRET_ACCESS_KEY": s3.secret_key,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": s3.url,
+    }
+    command = [python, "-m", "airflow_provider_akinon", "verify", f"s3://{bucket}/akinon/audit-events"]
+
+    said = run(*command, "--head", sealed["heads"][0], **environment)
+
+    assert "Nothing is wrong." in said
+    client = s3.client()
+    with client.get_object(Bucket=bucket, Key=key)["Body"] as stored:
+        body = bytearray(stored.read())
+    body[-1] ^= 1
+    client.put_object(Bucket=bucket, Key=key, Body=bytes(body))
+    again = subprocess.run(
+        command, env=os.environ | environment, cwd="/", capture_output=True, text=True, timeout=120
+    )
+    assert again.returncode == 1, again.stderr
+    assert "altered" in again.stdout
+    assert key in again.stdout
+    assert not home.exists()
 
 
 def test_the_sandbox_has_a_command_line(installed: Callable[..., str]) -> None:

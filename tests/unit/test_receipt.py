@@ -35,7 +35,7 @@ from airflow_provider_akinon.audit_events.receipt import (
     receipt_key,
     receipt_prefix,
     receipt_schema,
-    sha256_in,
+    told_by_key,
 )
 
 PAGE = (Path(__file__).parents[2] / "docs" / "receipts.rst").read_text()
@@ -194,13 +194,22 @@ def test_bytes_that_are_not_those_of_the_name_are_refused() -> None:
         assert caught.value.permanent
 
 
+def test_a_receipt_of_another_object_is_refused() -> None:
+    """A receipt that was copied beside another object is not taken for that one's."""
+    body = RECEIPT.encode()
+    key = receipt_key("logs/date=2026-01-31/b.jsonl.gz", hashlib.sha256(body).hexdigest())
+    with pytest.raises(ArchiveError, match=f"{re.escape(key)} is the receipt of {re.escape(KEY)}, copied here"):
+        parse_receipt(key, body)
+
+
 def test_names() -> None:
-    """A receipt lies in its object's folder, begins with an underscore, and its name gives the SHA-256 back."""
+    """A receipt lies in its object's folder, begins with an underscore, and its key gives both back."""
     name = f"logs/date=2026-01-31/_a.jsonl.gz.{HASHES[1]}.receipt.json"
     assert receipt_key(KEY, HASHES[1]) == name
     assert receipt_key("a", HASHES[1]) == f"_a.{HASHES[1]}.receipt.json"
     assert name.startswith(receipt_prefix(KEY))
-    assert sha256_in(name) == sha256_in(f"_a.{HASHES[1]}.receipt.json") == HASHES[1]
+    assert told_by_key(name) == (KEY, HASHES[1])
+    assert told_by_key(f"_a.{HASHES[1]}.receipt.json") == ("a", HASHES[1])
 
 
 @pytest.mark.parametrize(
@@ -218,7 +227,7 @@ def test_names() -> None:
 )
 def test_what_is_no_name_of_a_receipt(key: str) -> None:
     """Anything else in the folder is not taken for a receipt."""
-    assert sha256_in(key) is None
+    assert told_by_key(key) is None
 
 
 @pytest.mark.parametrize(
@@ -279,10 +288,9 @@ def test_the_example_is_a_receipt() -> None:
     body = re.sub(r"^   ", "", block, flags=re.M).encode()
 
     jsonschema.validate(json.loads(body), receipt_schema(), jsonschema.Draft202012Validator)
-    receipt = parse_receipt(name, body)
+    receipt = parse_receipt(f"{json.loads(body)['object']['key'].rpartition('/')[0]}/{name}", body)
 
     assert receipt.encode() == body
-    assert receipt_key(receipt.object.key, sha256_in(name) or "").endswith(f"/{name}")
     assert receipt.counts.api_after == receipt.counts.uuids == receipt.counts.lines
     assert receipt.not_proved == list(NOT_PROVED)
 

@@ -189,6 +189,7 @@ EXAMPLES: list[AkinonError] = [
     errors.ForeignObject("x"),
     errors.ShrinkRefused("x", stored=1, read=0),
     errors.ObjectLocked("x"),
+    errors.ObjectUnreadable("x"),
     errors.ObjectChanged("x"),
 ]
 

@@ -1,0 +1,227 @@
+"""``python -m airflow_provider_akinon verify``: verify an archive, without Airflow.
+
+Needs S3 and nothing else: neither a configured Airflow, nor Akinon's API. Prints what it found on standard output,
+and progress on standard error where that is a terminal. Exits 0 where nothing is wrong, 1 where something is, and 2
+where it could not look.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from itertools import groupby
+from pathlib import Path
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from airflow_provider_akinon import __version__
+from airflow_provider_akinon.audit_events.bucket import Bucket
+from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput
+from airflow_provider_akinon.audit_events.inventory import folder_prefix
+from airflow_provider_akinon.audit_events.signing import PublicKey
+from airflow_provider_akinon.audit_events.verification import Expected, Finding, Progress, Report, verify_archive
+from airflow_provider_akinon.audit_events.window import format_instant, parse_instant
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+_DESCRIPTION = """\
+Read an archive of audit events again and say, for each window, whether it is
+what was stored: every seal, every receipt, and every byte of the objects.
+Nothing is changed, and Akinon's API is not asked.
+"""
+
+_EPILOG = """\
+what is found:
+  ok                    the object fits its receipt, which a seal holds
+  not sealed            the object fits its receipt, which no seal reaches yet
+  superseded, not yet sealed
+                        a later export took the place of a sealed one:
+                        seal again, or ask who did it
+  left out of its seal  exported after its time was sealed: likewise
+  missing               an object, a receipt or a seal is gone
+  altered               an object, a receipt or a seal is not what it was
+  unreadable            S3 wants the object restored first
+  without receipt       an object that no receipt knows
+  gap, overlap          no window, or two, for a stretch of time
+  not signed            no key that was given signed the newest seal
+  head missing          a seal that should be there is not
+  nothing               there is nothing at all below the prefix
+All but the first two are wrong.
+
+exit status:
+  0  nothing is wrong        1  something is wrong        2  it could not look
+
+examples:
+  python -m airflow_provider_akinon verify s3://audit-archive/akinon/audit-events
+  python -m airflow_provider_akinon verify s3://audit-archive/akinon/audit-events \\
+      --from 2026-03-01 --to 2026-04-01 --public-key seal.pub.pem --head 3f0c…
+
+Credentials, region and endpoint are found as the AWS command line finds them.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line asks for and return the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        bucket, prefix = _place(options.archive, options.profile, options.endpoint_url)
+        expected = Expected(
+            start=_instant("--from", options.start),
+            end=_instant("--to", options.end),
+            public_keys=[_public_key(text) for text in options.public_key],
+            heads=options.head,
+        )
+        bucket.require()
+        with _progress(sys.stderr.isatty() and not options.quiet) as progress:
+            report = verify_archive(bucket, prefix, expected, progress)
+    except (AkinonError, BotoCoreError, ClientError) as error:
+        print(f"It could not be verified: {error}", file=sys.stderr)
+        return 2
+    if options.json:
+        print(json.dumps(report.as_dict(), indent=2))
+    else:
+        print("\n".join(_lines(report, verbose=options.verbose)))
+    return 1 if report.wrong else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m airflow_provider_akinon",
+        description="The archive of audit events, without Airflow.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    verify = commands.add_parser(
+        "verify",
+        help="read an archive again and say what is right and wrong with it",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verify.add_argument(
+        "archive", metavar="s3://BUCKET/PREFIX", help="where the exports lie; the prefix that was sealed"
+    )
+    verify.add_argument(
+        "--from",
+        dest="start",
+        metavar="TIME",
+        help="verify from here on: 2026-03-01 (midnight in UTC) or 2026-03-01T00:00:00+03:00; by default all",
+    )
+    verify.add_argument("--to", dest="end", metavar="TIME", help="verify up to here, as --from")
+    verify.add_argument(
+        "--public-key",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="the Ed25519 key that has to have signed the newest seal: a PEM file, or base64; may be repeated",
+    )
+    verify.add_argument(
+        "--head",
+        action="append",
+        default=[],
+        metavar="SHA256",
+        help="of a seal that has to be there, as sealing returned it; may be repeated, for several chains",
+    )
+    verify.add_argument("--json", action="store_true", help="print one JSON document, for machines")
+    verify.add_argument(
+        "--verbose", "-v", action="store_true", help="print each window, also where many in a row are alike"
+    )
+    verify.add_argument("--quiet", "-q", action="store_true", help="show no progress")
+    verify.add_argument("--profile", help="of the AWS configuration")
+    verify.add_argument("--endpoint-url", metavar="URL", help="of another S3 than Amazon's")
+    return parser
+
+
+def _place(url: str, profile: str | None, endpoint_url: str | None) -> tuple[Bucket, str]:
+    name, _, prefix = url.removeprefix("s3://").partition("/")
+    if not url.startswith("s3://") or not name:
+        raise InvalidInput(f"{url!r} is no place in S3; write it like s3://audit-archive/akinon/audit-events")
+    # Takes its time, and `--help` has no use for it.
+    import boto3
+
+    try:
+        client = boto3.Session(profile_name=profile).client("s3", endpoint_url=endpoint_url)
+    except ValueError as error:
+        raise InvalidInput(f"--endpoint-url {endpoint_url} is no URL: {error}") from error
+    return Bucket(client, name), folder_prefix(prefix)
+
+
+def _instant(field: str, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    return parse_instant(field, f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text)
+
+
+def _public_key(text: str) -> PublicKey:
+    # What is no file's name is not shown: it may be a private key, given by mistake.
+    field, file = "--public-key, which names no file,", Path(text)
+    with suppress(OSError):  # no name of a file is as long as some keys
+        if file.is_file():
+            field, text = f"--public-key {file}", file.read_text(encoding="ascii", errors="replace")
+    return PublicKey.parse(field, text)
+
+
+@contextmanager
+def _progress(shown: bool) -> Iterator[Progress]:
+    """Give a function that shows how far it is."""
+    if not shown:
+        yield lambda _done, _of: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("Verifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("windows", total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)
+
+
+def _lines(report: Report, *, verbose: bool) -> Iterator[str]:
+    """Yield the report as text."""
+    yield report.place
+    for chain in report.chains:
+        signed = f"signed by {chain.signed_by}" if chain.signed_by else "not signed"
+        yield f"{chain.chain}: seals 1 to {chain.number}, sealed until {format_instant(chain.sealed_until)}, {signed}"
+        yield f"  head {chain.head}"
+    alike: Callable[[Finding], object] = id if verbose else _alike
+    for _, group in groupby(report.findings, alike):
+        yield from _group(list(group))
+    yield ", ".join(f"{number} {status}" for status, number in report.counts.items()) + _size(report.bytes_read)
+    if any(chain.signed_by for chain in report.chains) and not report.signatures_checked:
+        yield "Signatures were not checked: give --public-key."
+    if not report.chains:
+        yield "There is no seal here: only receipts were checked. Is this the prefix that was sealed?"
+    yield f"{len(report.wrong)} WRONG" if report.wrong else "Nothing is wrong."
+
+
+def _alike(finding: Finding) -> object:
+    """Return what findings have in common that are shown as one: windows in a row of which all is said."""
+    return id(finding) if finding.status.is_wrong else (finding.status, finding.chain)
+
+
+def _group(findings: Sequence[Finding]) -> Iterator[str]:
+    first, last = findings[0], findings[-1]
+    span = (
+        f"{format_instant(first.window.start)}  {format_instant(last.window.end)}"
+        if first.window and last.window
+        else ""
+    )
+    what = f"{len(findings)} windows" if len(findings) > 1 else first.key or ""
+    yield f"{first.status.value:<26} {span:<50} {what}".rstrip()
+    if first.status.is_wrong:
+        for detail in first.details:
+            yield f"    {detail}"
+
+
+def _size(number: int) -> str:
+    return f"  ({number / 1e6:,.1f} MB read)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""What the operators that touch the archive in S3 share: the bucket, the arguments of uploads, and keys.
+
+Keys come from the passwords of connections, and are masked in logs from then on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from airflow.providers.common.compat.sdk import BaseHook, mask_secret
+from boto3.s3.transfer import S3Transfer
+
+from airflow_provider_akinon.audit_events.bucket import Bucket
+from airflow_provider_akinon.audit_events.errors import InvalidInput
+from airflow_provider_akinon.audit_events.signing import PrivateKey
+from airflow_provider_akinon.audit_events.window import parse_instant
+
+
+def open_bucket(name: str | None, aws_conn_id: str | None) -> Bucket:
+    """Return the bucket, looked at once: a wrong name or a missing permission shows before any work.
+
+    :raises InvalidInput: the name is missing, or there is no such bucket.
+    """
+    if not name:
+        raise InvalidInput("s3_bucket is missing; give the bucket of the archive")
+    bucket = Bucket(S3Hook(aws_conn_id).get_conn(), name)
+    bucket.require()
+    return bucket
+
+
+def redaction_key(conn_id: str | None) -> bytes | None:
+    """Return the key of pseudonyms: the password of a connection, None without one.
+
+    :raises InvalidInput: the connection has no password.
+    """
+    return None if conn_id is None else _password("redact_conn_id", conn_id, "the key of 'hmac'").encode()
+
+
+def sealing_key(conn_id: str | None) -> PrivateKey | None:
+    """Return what signs seals: the Ed25519 private key in the password of a connection, None without one.
+
+    :raises InvalidInput: the connection has no password, or it is no such key.
+    """
+    if conn_id is None:
+        return None
+    password = _password("seal_conn_id", conn_id, "the private key that signs")
+    return PrivateKey.parse(f"The password of seal_conn_id={conn_id!r}", password)
+
+
+def _password(field: str, conn_id: str, purpose: str) -> str:
+    password = BaseHook.get_connection(conn_id).password
+    if not password:
+        raise InvalidInput(f"{field}={conn_id!r} has no password, which is {purpose}")
+    mask_secret(password)
+    return str(password)
+
+
+def upload_arguments(extra_args: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return checked arguments of uploads, as boto3 takes them.
+
+    :raises InvalidInput: one is unknown, or not the user's to set.
+    """
+    for name in extra_args or {}:
+        if name not in S3Transfer.ALLOWED_UPLOAD_ARGS:
+            raise InvalidInput(f"extra_args has the unknown name {name!r}; see boto3's ALLOWED_UPLOAD_ARGS")
+        if name in ("ContentType", "ContentEncoding"):
+            raise InvalidInput(f"extra_args has {name!r}, which is the operator's to set; leave it out")
+        if name.startswith("SSECustomer"):
+            raise InvalidInput(
+                f"extra_args has {name!r}: an object that only your own key opens cannot be verified. Use "
+                "ServerSideEncryption='aws:kms'"
+            )
+    arguments = dict(extra_args or {})
+    if "ObjectLockRetainUntilDate" in arguments:
+        arguments["ObjectLockRetainUntilDate"] = parse_instant(
+            "ObjectLockRetainUntilDate in extra_args", arguments["ObjectLockRetainUntilDate"]
+        )
+    return arguments

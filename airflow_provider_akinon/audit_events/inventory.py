@@ -1,0 +1,73 @@
+"""What lies below a prefix of an archive: objects, their receipts, and seals, by their keys alone.
+
+One listing tells; nothing is read. Names that begin with an underscore or a dot and are neither receipts nor seals,
+and names that end like no format of events, belong to somebody else and are passed over.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from airflow_provider_akinon.audit_events.bucket import Bucket
+from airflow_provider_akinon.audit_events.encoding import Format
+from airflow_provider_akinon.audit_events.errors import InvalidInput
+from airflow_provider_akinon.audit_events.receipt import told_by_key
+from airflow_provider_akinon.audit_events.seal import FOLDER, place_in_chain
+
+_EXTENSIONS = tuple(f".{format_.value}" for format_ in Format)
+
+
+def folder_prefix(prefix: object) -> str:
+    """Return ``prefix`` as the beginning of keys in a folder: empty, or with a slash at its end.
+
+    :raises InvalidInput: it is not text, or a URL.
+    """
+    if not isinstance(prefix, str) or prefix.startswith("s3://"):
+        raise InvalidInput(
+            f"s3_prefix={prefix!r} is not a prefix; write it like 'akinon/audit-events', without bucket"
+        )
+    stripped = prefix.strip("/")
+    return f"{stripped}/" if stripped else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """The keys below a prefix."""
+
+    prefix: str
+    sizes: Mapping[str, int]
+    """Bytes of each object of events that is there."""
+    receipts: Mapping[str, Sequence[str]]
+    """The SHA-256 of each receipt that is there, by the key of its object, which may not be there."""
+    seals: Mapping[str, Sequence[int]]
+    """The numbers of the seals that are there, by the folder of their chain."""
+
+    @classmethod
+    def take(cls, bucket: Bucket, prefix: str) -> Inventory:
+        """List what is below ``prefix``, as `folder_prefix` returns it."""
+        sizes: dict[str, int] = {}
+        receipts: defaultdict[str, list[str]] = defaultdict(list)
+        seals: defaultdict[str, list[int]] = defaultdict(list)
+        for key, size in bucket.entries(prefix):
+            rest = key.removeprefix(prefix)
+            if rest.startswith(FOLDER):
+                if place := place_in_chain(rest.removeprefix(FOLDER)):
+                    seals[place[0]].append(place[1])
+            elif told := told_by_key(key):
+                receipts[told[0]].append(told[1])
+            else:
+                sizes[key] = size
+        return cls(
+            prefix,
+            # An object with a receipt is one of events, whatever it is called.
+            {key: size for key, size in sizes.items() if key in receipts or _looks_like_events(key)},
+            dict(receipts),
+            dict(seals),
+        )
+
+
+def _looks_like_events(key: str) -> bool:
+    name = key.rpartition("/")[2]
+    return not name.startswith(("_", ".")) and name.endswith(_EXTENSIONS)

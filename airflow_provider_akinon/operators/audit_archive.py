@@ -1,0 +1,365 @@
+"""Prove and mend what is archived in S3: seal it, verify it, and reconcile it with the API.
+
+Thin shells around `sealing`, `verification` and `reconciling`, with a client of Airflow's ``S3Hook``. Nothing here
+deletes or replaces an object, but for re-exports that hold more than what is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, BaseOperator
+
+from airflow_provider_akinon.archive_access import open_bucket, redaction_key, sealing_key, upload_arguments
+from airflow_provider_akinon.audit_events.api import AuditEventsApi
+from airflow_provider_akinon.audit_events.bucket import Bucket
+from airflow_provider_akinon.audit_events.errors import InvalidInput, ShrinkRefused
+from airflow_provider_akinon.audit_events.export import source_of
+from airflow_provider_akinon.audit_events.inventory import folder_prefix
+from airflow_provider_akinon.audit_events.place import DEFAULT_PREFIX
+from airflow_provider_akinon.audit_events.receipt import Run
+from airflow_provider_akinon.audit_events.reconciling import (
+    Reconciled,
+    compare_sample,
+    export_again,
+    exported,
+    recount,
+    redaction_of,
+)
+from airflow_provider_akinon.audit_events.sealing import Sealing, seal_archive
+from airflow_provider_akinon.audit_events.signing import PublicKey
+from airflow_provider_akinon.audit_events.verification import Expected, verify_archive
+from airflow_provider_akinon.audit_events.window import Window, parse_instant
+from airflow_provider_akinon.hooks.akinon import AkinonHook
+from airflow_provider_akinon.task_run import WindowRequest, failing_for_good, refuse_future, run_of
+
+SHOWN = 20
+"""Of what is wrong, as much goes to XCom and into a failure's message; the log has all."""
+
+
+class SealAuditArchiveOperator(BaseOperator):
+    """Seals what was exported up to the end of a period: one more seal on the chain of each source and filters.
+
+    A seal holds the SHA-256 of each receipt that no seal holds yet, late exports of earlier windows among them, and
+    of the seal before it. Keep the returned heads outside the bucket: only they can show that the newest seals are
+    gone. A period that is sealed already, with nothing new in it, is left alone.
+
+    :param start: the period's start, as an aware datetime or ISO 8601 text with an offset (templated). Without
+        ``start`` and ``end``, the period is the run's data interval.
+    :param end: the period's end; not in the future (templated).
+    :param s3_bucket: the bucket (templated).
+    :param s3_prefix: what the exports' keys begin with, in whole folders (templated). Verify with the same one.
+    :param seal_conn_id: the connection whose password is the Ed25519 private key that signs; None for no signature.
+    :param heads: heads that are known from elsewhere, such as the one that was returned last time, and have to be
+        there (templated); one, or a list.
+    :param aws_conn_id: the AWS connection, as ``S3Hook`` takes it.
+    :param extra_args: further arguments of the upload of seals, as boto3 takes them (templated).
+    :returns: ``heads`` (a list of SHA-256), and ``chains``: for each its ``chain`` (source and filters), ``head``,
+        ``seal`` (its key), ``number``, ``written``, ``receipts`` (how many the seal holds), ``superseding`` (how many
+        of them take the place of sealed ones), ``gaps`` and ``overlaps`` (how many), and ``signed_by``.
+    :raises AirflowFailException: a receipt or a seal was altered or is missing, or the parameters are wrong.
+    :raises AkinonError: an export is at work in between; Airflow may retry.
+    """
+
+    template_fields = ("start", "end", "s3_bucket", "s3_prefix", "heads", "extra_args")
+    ui_color = "#e8f1fb"
+
+    def __init__(
+        self,
+        *,
+        start: object = None,
+        end: object = None,
+        s3_bucket: str | None = None,
+        s3_prefix: str = DEFAULT_PREFIX,
+        seal_conn_id: str | None = None,
+        heads: str | Sequence[str] | None = None,
+        aws_conn_id: str | None = "aws_default",
+        extra_args: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.start = start
+        self.end = end
+        self.s3_bucket = s3_bucket
+        self.s3_prefix = s3_prefix
+        self.seal_conn_id = seal_conn_id
+        self.heads = heads
+        self.aws_conn_id = aws_conn_id
+        self.extra_args = extra_args
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        """Seal and return the heads; see the class."""
+        with failing_for_good():
+            period = WindowRequest(self.start, self.end, None, "UTC").resolve(context)
+            refuse_future(period)
+            sealings = seal_archive(
+                open_bucket(self.s3_bucket, self.aws_conn_id),
+                folder_prefix(self.s3_prefix),
+                period,
+                run_of(context),
+                key=sealing_key(self.seal_conn_id),
+                known_heads=_listed("heads", self.heads),
+                arguments=upload_arguments(self.extra_args),
+            )
+        for sealing in sealings:
+            self._report(sealing)
+        return {"heads": [each.head.sha256 for each in sealings], "chains": [_sealing(each) for each in sealings]}
+
+    def _report(self, sealing: Sealing) -> None:
+        seal = sealing.head.seal
+        done = "Wrote" if sealing.written else "Nothing new since"
+        self.log.info(
+            "%s seal %d of %s, with %d receipts; head %s",
+            done, seal.number, sealing.chain, len(seal.receipts), sealing.head.sha256,
+        )  # fmt: skip
+        for gap in seal.gaps:
+            self.log.warning("%s: no window covers %s", sealing.chain, gap.as_window())
+        for overlap in seal.overlaps:
+            self.log.warning("%s: two windows cover %s", sealing.chain, overlap.as_window())
+        for entry in sealing.superseding:
+            self.log.warning("%s: a later export of %s is sealed now", sealing.chain, entry.object)
+
+
+class VerifyAuditArchiveOperator(BaseOperator):
+    """Reads an archive again and fails where anything is wrong: see the documentation for what it finds.
+
+    :param start: verify windows from here on, as an aware datetime or ISO 8601 text with an offset; None for all
+        (templated). Time that no window covers is a gap.
+    :param end: verify windows up to here, as ``start`` (templated).
+    :param s3_bucket: the bucket (templated).
+    :param s3_prefix: the prefix that was sealed (templated).
+    :param public_keys: Ed25519 public keys, one of which has to have signed the newest seal, as PEM or base64
+        (templated); one, or a list. Without any, signatures are not checked.
+    :param heads: heads that are known from elsewhere and have to be there (templated); one, or a list.
+    :param aws_conn_id: the AWS connection, as ``S3Hook`` takes it.
+    :returns: ``counts`` (findings by status), ``chains`` (for each its ``head``, ``sealed_until`` and more) and
+        ``bytes_read``.
+    :raises AirflowFailException: something is wrong, or the parameters are; the log has every finding.
+    :raises AkinonError: an object was deleted while it was read; Airflow may retry.
+    """
+
+    template_fields = ("start", "end", "s3_bucket", "s3_prefix", "public_keys", "heads")
+    ui_color = "#e8f1fb"
+
+    def __init__(
+        self,
+        *,
+        start: object = None,
+        end: object = None,
+        s3_bucket: str | None = None,
+        s3_prefix: str = DEFAULT_PREFIX,
+        public_keys: str | Sequence[str] | None = None,
+        heads: str | Sequence[str] | None = None,
+        aws_conn_id: str | None = "aws_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.start = start
+        self.end = end
+        self.s3_bucket = s3_bucket
+        self.s3_prefix = s3_prefix
+        self.public_keys = public_keys
+        self.heads = heads
+        self.aws_conn_id = aws_conn_id
+
+    def execute(self, context: Any) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
+        """Verify and return the figures; see the class."""
+        with failing_for_good():
+            expected = Expected(
+                start=None if self.start is None else parse_instant("start", self.start),
+                end=None if self.end is None else parse_instant("end", self.end),
+                public_keys=[PublicKey.parse("public_keys", key) for key in _listed("public_keys", self.public_keys)],
+                heads=_listed("heads", self.heads),
+            )
+            bucket = open_bucket(self.s3_bucket, self.aws_conn_id)
+            report = verify_archive(bucket, folder_prefix(self.s3_prefix), expected)
+        for finding in report.wrong:
+            self.log.error("%s", finding)
+        self.log.info("%s: %s", report.place, report.counts)
+        if report.wrong:
+            shown = "; ".join(map(str, report.wrong[:SHOWN]))
+            more = f"; and {len(report.wrong) - SHOWN} more" if len(report.wrong) > SHOWN else ""
+            raise AirflowFailException(f"{len(report.wrong)} findings are wrong in {report.place}: {shown}{more}")
+        return {
+            "counts": report.counts,
+            "chains": [chain.as_dict() for chain in report.chains],
+            "bytes_read": report.bytes_read,
+        }
+
+
+class ReconcileAuditEventsOperator(BaseOperator):
+    """Counts windows that were exported again, and tells which have late or vanished events.
+
+    One small request for each window. What came late is mended by exporting the window again: here with
+    ``repair=True``, or by mapped tasks, for which `re_export` makes the arguments. What has vanished at the source
+    stays stored, and is told.
+
+    :param start: windows that end after it, as an aware datetime or ISO 8601 text with an offset (templated). Without
+        ``start`` and ``end``, the run's data interval.
+    :param end: windows that start before it (templated).
+    :param s3_bucket: the bucket (templated).
+    :param s3_prefix: what the exports' keys begin with, in whole folders (templated).
+    :param sample: how many stored events, drawn by lot from all these windows, to fetch again and compare field by
+        field.
+    :param repair: export windows with late events again, as they were exported before.
+    :param redact_conn_id: the connection whose password is the key of ``hmac``, where it was used.
+    :param akinon_conn_id: the Akinon connection; only windows of its host and remote id are looked at.
+    :param aws_conn_id: the AWS connection, as ``S3Hook`` takes it.
+    :param extra_args: further arguments of the upload with ``repair``, as boto3 takes them (templated).
+    :returns: a list of the windows with something to tell, each with ``window``, ``filters``, ``key``, ``format``,
+        ``redact``, ``stored`` and ``counted`` (events), ``late`` and ``vanished`` (events), ``sampled`` (events),
+        ``changed`` (``uuid`` and names of ``fields``), ``gone`` (uuids that the API has no longer), ``user_changed``
+        (``events`` and ``fields``; what the API knows of a person today, which is no tampering), and ``repair``: None
+        without a try, ``done``, or ``refused``, as stored events vanished meanwhile.
+    :raises AirflowFailException: a receipt was altered, the parameters are wrong, or the API refuses.
+    :raises AkinonError: the API did not answer; Airflow may retry.
+    """
+
+    template_fields = ("start", "end", "s3_bucket", "s3_prefix", "extra_args")
+    ui_color = "#e8f1fb"
+
+    def __init__(
+        self,
+        *,
+        start: object = None,
+        end: object = None,
+        s3_bucket: str | None = None,
+        s3_prefix: str = DEFAULT_PREFIX,
+        sample: int = 0,
+        repair: bool = False,
+        redact_conn_id: str | None = None,
+        akinon_conn_id: str = AkinonHook.default_conn_name,
+        aws_conn_id: str | None = "aws_default",
+        extra_args: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.start = start
+        self.end = end
+        self.s3_bucket = s3_bucket
+        self.s3_prefix = s3_prefix
+        self.sample = sample
+        self.repair = repair
+        self.redact_conn_id = redact_conn_id
+        self.akinon_conn_id = akinon_conn_id
+        self.aws_conn_id = aws_conn_id
+        self.extra_args = extra_args
+
+    def execute(self, context: Any) -> list[dict[str, Any]]:
+        """Reconcile and return the windows with something to tell; see the class."""
+        with failing_for_good():
+            span = WindowRequest(self.start, self.end, None, "UTC").resolve(context)
+            if not isinstance(self.sample, int) or isinstance(self.sample, bool) or self.sample < 0:
+                raise InvalidInput(f"sample={self.sample!r} is not a number of events; give 0, or how many to fetch")
+            prefix = folder_prefix(self.s3_prefix)
+            key = redaction_key(self.redact_conn_id)
+            arguments = upload_arguments(self.extra_args)
+            with AkinonHook(self.akinon_conn_id).get_conn() as api:
+                bucket = open_bucket(self.s3_bucket, self.aws_conn_id)
+                windows = self._compare(api, bucket, prefix, span, key)
+                moved = [each for each in windows if each.has_moved]
+                if self.repair:
+                    for each in moved:
+                        self._repair(api, bucket, each, key, arguments, run_of(context))
+        return [each.as_dict() for each in moved]
+
+    def _compare(
+        self, api: AuditEventsApi, bucket: Bucket, prefix: str, span: Window, key: bytes | None
+    ) -> list[Reconciled]:
+        source = source_of(api.settings)
+        receipts = exported(bucket, prefix, source, span)
+        if not receipts:
+            raise InvalidInput(
+                f"s3://{bucket.name}/{prefix} holds no export of {source} in {span}; check s3_prefix, start and end"
+            )
+        if self.sample or self.repair:
+            # Before a request: a key that is missing, or not theirs, shows at once.
+            for receipt in receipts:
+                redaction_of(receipt, key)
+        windows = recount(api, receipts)
+        compare_sample(api, bucket, windows, self.sample, key)
+        for each in windows:
+            if each.has_moved:
+                self.log.warning("%s", each)
+        self.log.info(
+            "Counted %d windows of %s again, and fetched %d events: %d windows have late events, %d vanished ones, "
+            "%d changed ones",
+            len(windows),
+            source,
+            sum(each.sampled for each in windows),
+            sum(each.late > 0 for each in windows),
+            sum(each.vanished > 0 or bool(each.gone) for each in windows),
+            sum(bool(each.changed) for each in windows),
+        )
+        return windows
+
+    def _repair(
+        self,
+        api: AuditEventsApi,
+        bucket: Bucket,
+        window: Reconciled,
+        key: bytes | None,
+        arguments: Mapping[str, Any],
+        run: Run,
+    ) -> None:
+        if not window.late:
+            return
+        self.log.info("Exporting %s again", window.receipt.object.key)
+        try:
+            archived = export_again(api, bucket, window, key, arguments, run)
+        except ShrinkRefused as error:
+            self.log.warning("Nothing was replaced: %s", error)
+        else:
+            self.log.info("%s holds %d events now", archived.place, archived.receipt.counts.lines)
+
+
+def re_export(window: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `AuditEventsToS3Operator` that export a reconciled window again.
+
+    For dynamic task mapping: ``.expand_kwargs(reconcile.output.map(re_export))``. A mapped task whose window has no
+    late event is skipped.
+
+    :param window: what `ReconcileAuditEventsOperator` returned of it.
+    :raises AirflowSkipException: it has no late event.
+    """
+    if not window["late"]:
+        raise AirflowSkipException(f"{window['key']} has no late event")
+    return {
+        "start": window["window"]["start"],
+        "end": window["window"]["end"],
+        "filters": window["filters"],
+        "s3_key": window["key"],
+        "format": window["format"],
+        "redact": window["redact"],
+    }
+
+
+def _listed(name: str, given: str | Sequence[str] | None) -> list[str]:
+    """Return one or several texts as a list.
+
+    :raises InvalidInput: they are something else.
+    """
+    if given is None:
+        return []
+    texts = [given] if isinstance(given, str) else list(given)
+    for text in texts:
+        if not isinstance(text, str) or not text.strip():
+            raise InvalidInput(f"{name} has {text!r}, which is no text; give one text, or a list of them")
+    return [text.strip() for text in texts]
+
+
+def _sealing(sealing: Sealing) -> dict[str, Any]:
+    seal = sealing.head.seal
+    return {
+        "chain": str(sealing.chain),
+        "head": sealing.head.sha256,
+        "seal": sealing.head.key,
+        "number": seal.number,
+        "written": sealing.written,
+        "receipts": len(seal.receipts),
+        "superseding": len(sealing.superseding),
+        "gaps": len(seal.gaps),
+        "overlaps": len(seal.overlaps),
+        "signed_by": seal.signed_by,
+    }

@@ -1,0 +1,61 @@
+"""
+# Find late events, week by week
+
+Counts each exported window of the last five weeks again. Windows with late events are exported again, as they were
+before. Where the source has lost or changed what is stored, the run fails and says where; the archive keeps it.
+"""
+
+# [START akinon_weekly_reconcile]
+import os
+from datetime import timedelta
+
+import pendulum
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+try:
+    from airflow.sdk import DAG, CronDataIntervalTimetable, task
+except ImportError:  # Airflow 2.11
+    from airflow import DAG
+    from airflow.decorators import task
+    from airflow.timetables.interval import CronDataIntervalTimetable
+
+from airflow_provider_akinon.operators.audit_archive import ReconcileAuditEventsOperator, re_export
+from airflow_provider_akinon.transfers.audit_events_to_s3 import AuditEventsToS3Operator
+
+BUCKET = os.environ.get("AKINON_EXAMPLE_BUCKET", "audit-archive")
+
+with DAG(
+    dag_id="akinon_weekly_reconcile",
+    schedule=CronDataIntervalTimetable("0 4 * * 1", timezone="UTC"),
+    start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
+    catchup=False,
+    max_active_runs=1,
+    default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},
+    doc_md=__doc__,
+    tags=["akinon", "example"],
+):
+    reconcile = ReconcileAuditEventsOperator(
+        task_id="reconcile",
+        start="{{ data_interval_end.subtract(days=35) }}",
+        end="{{ data_interval_end }}",
+        s3_bucket=BUCKET,
+        sample=50,
+    )
+    AuditEventsToS3Operator.partial(task_id="export_again", s3_bucket=BUCKET).expand_kwargs(
+        reconcile.output.map(re_export)
+    )
+
+    @task
+    def alert(windows):
+        """Fail where stored events were lost or changed at the source; a mail or a chat message would go here."""
+        told = [
+            f"{each['key']}: {each['vanished']} vanished; of {each['sampled']} that were fetched, "
+            f"{len(each['gone'])} are gone, {len(each['changed'])} were changed"
+            for each in windows
+            if each["vanished"] or each["gone"] or each["changed"]
+        ]
+        if told:
+            raise AirflowFailException(f"The source has lost or changed stored events. {'. '.join(told)}")
+
+    alert(reconcile.output)
+# [END akinon_weekly_reconcile]
