@@ -13,8 +13,9 @@ import gzip
 import hashlib
 import json
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from shutil import copyfileobj
@@ -23,7 +24,14 @@ from typing import IO, Any
 from airflow_provider_akinon import __version__
 from airflow_provider_akinon.audit_events.bucket import Bucket, Head
 from airflow_provider_akinon.audit_events.encoding import Format
-from airflow_provider_akinon.audit_events.errors import ArchiveError, ForeignObject, ObjectChanged, ShrinkRefused
+from airflow_provider_akinon.audit_events.errors import (
+    ArchiveError,
+    ForeignObject,
+    InvalidInput,
+    ObjectChanged,
+    ProtocolError,
+    ShrinkRefused,
+)
 from airflow_provider_akinon.audit_events.export import Export
 from airflow_provider_akinon.audit_events.parquet import read_events, read_lines
 from airflow_provider_akinon.audit_events.place import Place
@@ -88,7 +96,7 @@ def archive(
     else:
         written = True
         if stored is not None and stored.uuids_sha256 != export.written.uuids_sha256 and not allow_shrink:
-            with bucket.open(place.key) as body:
+            with bucket.open(place.key) as body, naming_damage(place.key):
                 require_superset(stored, body, export)
     if written:
         upload = {
@@ -271,9 +279,11 @@ def require_superset(stored: StoredExport, stored_file: IO[bytes], export: Expor
     :raises ShrinkRefused: the export lacks events that are stored.
     """
     missing, example = 0, ""
-    for uuid in _missing(_keys(stored_file, export.format), _keys_of(export.lines())):
-        missing += 1
-        example = example or uuid
+    # Closed here: a generator left to the garbage collector would seek in a file that is closed by then.
+    with closing(export.lines()) as lines:
+        for uuid in _missing(_keys(stored_file, export.format), _keys_of(lines)):
+            missing += 1
+            example = example or uuid
     if missing:
         raise ShrinkRefused(
             f"{stored.place} holds {stored.count} events, and the API now returns {export.count} for the window "
@@ -296,6 +306,23 @@ def stored_lines(file: IO[bytes], format: Format) -> Iterator[bytes]:  # noqa: A
         case Format.PARQUET:
             with _on_disk(file) as copy:
                 yield from read_lines(copy)
+
+
+@contextmanager
+def naming_damage(key: str) -> Iterator[None]:
+    """Say which object it was that did not read as it was written.
+
+    :raises ArchiveError: it is cut off, or its bytes were changed.
+    """
+    try:
+        yield
+    except InvalidInput:  # what is wrong is not the object
+        raise
+    except (EOFError, zlib.error, gzip.BadGzipFile, ProtocolError, ValueError) as error:
+        raise ArchiveError(
+            f"{key} is damaged: it does not read as it was written ({error}). Nothing was replaced. Verify the "
+            "archive, and restore the object from its version"
+        ) from error
 
 
 def _keys(file: IO[bytes], format: Format) -> Iterator[tuple[datetime, str]]:  # noqa: A002 - the field's own word

@@ -67,7 +67,7 @@ class Export:
     """What identifies the events, whatever the format."""
     draft: Draft
 
-    def lines(self) -> Iterator[bytes]:
+    def lines(self) -> Generator[bytes, None, None]:
         """Yield the events' lines, uncompressed and without line breaks, from the first on."""
         return self.draft.read()
 

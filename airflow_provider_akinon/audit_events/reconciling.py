@@ -15,15 +15,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from random import SystemRandom
 from typing import Any, Literal, NamedTuple
 
 from airflow_provider_akinon.audit_events.api import AuditEventsApi
-from airflow_provider_akinon.audit_events.archive import Archived, archive, stored_lines
+from airflow_provider_akinon.audit_events.archive import Archived, archive, naming_damage, stored_lines
 from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import InvalidInput, Rejected, ShrinkRefused
-from airflow_provider_akinon.audit_events.export import export_window
+from airflow_provider_akinon.audit_events.export import export_window, source_of
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.inventory import Inventory
 from airflow_provider_akinon.audit_events.place import Place
@@ -127,89 +128,111 @@ class Reconciled:
         }
 
 
-def exported(bucket: Bucket, prefix: str, source: str, span: Window) -> list[Receipt]:
-    """Return the receipts that count of the source's windows in a span, in the order of time.
+@dataclass(frozen=True, slots=True)
+class Reconciler:
+    """Compares what a bucket holds of an API's events with the API."""
 
-    :param prefix: as `inventory.folder_prefix` returns it.
-    :param source: as `export.source_of` returns it.
-    :param span: only windows that have time in common with it.
-    :raises ArchiveError: a receipt was altered.
-    """
-    inventory = Inventory.take(bucket, prefix)
-    places = [(sha256, receipt_key(key, sha256)) for key, shas in inventory.receipts.items() for sha256 in shas]
-    with ThreadPoolExecutor(THREADS, "akinon-receipts") as pool:
-        bodies = pool.map(bucket.read, [place for _, place in places])
-        receipts = [
-            (sha256, parse_receipt(place, body)) for (sha256, place), body in zip(places, bodies, strict=True)
-        ]
-    counting = {receipt.object.key: receipt for _, receipt in sorted(heads(receipts), key=_age)}
-    return sorted(
-        (
+    api: AuditEventsApi
+    bucket: Bucket
+    key: bytes | None = field(default=None, repr=False)
+    """Of pseudonyms, where some were made."""
+
+    def exported(self, prefix: str, span: Window) -> list[Receipt]:
+        """Return the receipts that count of the API's windows that have time in common with ``span``, in order.
+
+        :param prefix: as `inventory.folder_prefix` returns it.
+        :raises InvalidInput: there is none.
+        :raises ArchiveError: a receipt was altered.
+        """
+        source = source_of(self.api.settings)
+        found = [
             receipt
-            for receipt in counting.values()
+            for receipt in self._counting(prefix)
             if f"{receipt.source.host}/remote/{receipt.source.remote_id}" == source
             and receipt.window.start < span.end
             and receipt.window.end > span.start
-        ),
-        key=_order,
-    )
+        ]
+        if not found:
+            raise InvalidInput(
+                f"s3://{self.bucket.name}/{prefix} holds no export of {source} in {span}; check s3_prefix, start and "
+                "end"
+            )
+        return sorted(found, key=_order)
 
+    def recount(self, receipts: Sequence[Receipt]) -> list[Reconciled]:
+        """Count the windows of ``receipts`` again, by one request for each window and filters.
 
-def recount(api: AuditEventsApi, receipts: Sequence[Receipt]) -> list[Reconciled]:
-    """Count the windows of ``receipts`` again, by one request for each window and filters.
+        :raises ApiError: the API failed; see `errors`.
+        """
+        asked = [(receipt.window.as_window(), Filters.parse(receipt.filters)) for receipt in receipts]
+        different = list(dict.fromkeys(asked))
+        with ThreadPoolExecutor(self.api.settings.extra.max_concurrency, "akinon-recount") as pool:
+            counts = dict(zip(different, pool.map(lambda each: self.api.count(*each), different), strict=True))
+        return [Reconciled(receipt, counts[each]) for receipt, each in zip(receipts, asked, strict=True)]
 
-    :raises ApiError: the API failed; see `errors`.
-    """
-    asked = [(receipt.window.as_window(), Filters.parse(receipt.filters)) for receipt in receipts]
-    different = list(dict.fromkeys(asked))
-    with ThreadPoolExecutor(api.settings.extra.max_concurrency, "akinon-recount") as pool:
-        counts = dict(zip(different, pool.map(lambda each: api.count(*each), different), strict=True))
-    return [Reconciled(receipt, counts[each]) for receipt, each in zip(receipts, asked, strict=True)]
+    def compare_sample(self, windows: Sequence[Reconciled], number: int) -> None:
+        """Fetch some of the stored events again and note in ``windows`` what differs.
 
+        :param number: how many, drawn from all with the same chance each; one request for each.
+        :raises InvalidInput: see `redaction`.
+        :raises ApiError: the API failed; see `errors`.
+        """
+        with ThreadPoolExecutor(self.api.settings.extra.max_concurrency, "akinon-sample") as pool:
+            for place, numbers in _draw(windows, number).items():
+                window = windows[place]
+                drawn = list(_drawn(self.bucket, window.receipt, numbers))
+                differ = partial(_difference, self.api, self.redaction(window.receipt))
+                window.sampled = len(drawn)
+                window.differences = [each for each in pool.map(differ, drawn) if each is not None]
 
-def compare_sample(
-    api: AuditEventsApi, bucket: Bucket, windows: Sequence[Reconciled], number: int, key: bytes | None
-) -> None:
-    """Fetch some of the stored events again and note in ``windows`` what differs.
+    def export_again(self, window: Reconciled, arguments: Mapping[str, Any], run: Run) -> Archived:
+        """Export a window again, as it was exported before, and note in it what came of that.
 
-    :param number: how many, drawn from all with the same chance each; one request for each.
-    :param key: of pseudonyms, where some were made.
-    :raises InvalidInput: the key of pseudonyms is missing, or another one.
-    :raises ApiError: the API failed; see `errors`.
-    """
-    draw = _draw(windows, number)
-    redactions = {place: redaction_of(windows[place].receipt, key) for place in draw}
-    with ThreadPoolExecutor(api.settings.extra.max_concurrency, "akinon-sample") as pool:
-        for place, numbers in draw.items():
-            drawn = list(_drawn_lines(bucket, windows[place].receipt, numbers))
-            redaction = redactions[place]
-            found = pool.map(lambda line, redaction=redaction: _difference(api, line, redaction), drawn)
-            windows[place].sampled = len(drawn)
-            windows[place].differences = [each for each in found if each is not None]
+        :param arguments: boto3's upload arguments.
+        :raises ShrinkRefused: stored events have vanished at the source; nothing was replaced.
+        :raises AkinonError: see `export_window` and `archive`.
+        """
+        receipt = window.receipt
+        filters, format_ = Filters.parse(receipt.filters), Format(receipt.format)
+        place = Place(self.bucket.name, receipt.object.key)
+        with export_window(self.api, window.window, filters, self.redaction(receipt), format_) as export:
+            try:
+                archived = archive(export, self.bucket, place, arguments, run, allow_shrink=False)
+            except ShrinkRefused:
+                window.repair = "refused"
+                raise
+        window.repair = "done"
+        return archived
 
+    def redaction(self, receipt: Receipt) -> Redaction | None:
+        """Return the redaction by which a receipt's events were stored.
 
-def export_again(
-    api: AuditEventsApi, bucket: Bucket, window: Reconciled, key: bytes | None, arguments: Mapping[str, Any], run: Run
-) -> Archived:
-    """Export a window again, as it was exported before, and note in it what came of that.
+        :raises InvalidInput: it needs a key that is not this one, or is of another version.
+        """
+        if self.key is None and receipt.redaction is not None and receipt.redaction["key_id"] is not None:
+            raise InvalidInput(
+                f"redact_conn_id is missing: {receipt.object.key} has pseudonyms; give the connection whose password "
+                "was their key"
+            )
+        redaction = Redaction.parse(redact_of(receipt), key=self.key)
+        told = None if redaction is None else redaction.as_dict()
+        if told != receipt.redaction:
+            raise InvalidInput(
+                f"{receipt.object.key} was redacted by {receipt.redaction}, and here it would be by {told}; give the "
+                "connection whose password was the key then (redact_conn_id)"
+            )
+        return redaction
 
-    :param key: of pseudonyms, where some were made.
-    :param arguments: boto3's upload arguments.
-    :raises ShrinkRefused: stored events have vanished at the source; nothing was replaced.
-    :raises AkinonError: see `export_window` and `archive`.
-    """
-    receipt = window.receipt
-    redaction = redaction_of(receipt, key)
-    filters, format_ = Filters.parse(receipt.filters), Format(receipt.format)
-    place = Place(bucket.name, receipt.object.key)
-    with export_window(api, window.window, filters, redaction, format_) as export:
-        try:
-            archived = archive(export, bucket, place, arguments, run, allow_shrink=False)
-        except ShrinkRefused:
-            window.repair = "refused"
-            raise
-    window.repair = "done"
-    return archived
+    def _counting(self, prefix: str) -> Iterable[Receipt]:
+        """Return the receipt that counts of each object."""
+        inventory = Inventory.take(self.bucket, prefix)
+        places = [(sha256, receipt_key(key, sha256)) for key, shas in inventory.receipts.items() for sha256 in shas]
+        with ThreadPoolExecutor(THREADS, "akinon-receipts") as pool:
+            bodies = pool.map(self.bucket.read, [place for _, place in places])
+            receipts = [
+                (sha256, parse_receipt(place, body)) for (sha256, place), body in zip(places, bodies, strict=True)
+            ]
+        return {receipt.object.key: receipt for _, receipt in sorted(heads(receipts), key=_age)}.values()
 
 
 def redact_of(receipt: Receipt) -> str | dict[str, str] | None:
@@ -217,26 +240,6 @@ def redact_of(receipt: Receipt) -> str | dict[str, str] | None:
     if receipt.redaction is None:
         return None
     return dict(receipt.redaction["paths"]) or POLICY
-
-
-def redaction_of(receipt: Receipt, key: bytes | None) -> Redaction | None:
-    """Return the redaction by which a receipt's events were stored.
-
-    :raises InvalidInput: it needs a key that is not this one, or is of another version.
-    """
-    if key is None and receipt.redaction is not None and receipt.redaction["key_id"] is not None:
-        raise InvalidInput(
-            f"redact_conn_id is missing: {receipt.object.key} has pseudonyms; give the connection whose password was "
-            "their key"
-        )
-    redaction = Redaction.parse(redact_of(receipt), key=key)
-    told = None if redaction is None else redaction.as_dict()
-    if told != receipt.redaction:
-        raise InvalidInput(
-            f"{receipt.object.key} was redacted by {receipt.redaction}, and here it would be by {told}; give the "
-            "connection whose password was the key then (redact_conn_id)"
-        )
-    return redaction
 
 
 def _age(each: tuple[str, Receipt]) -> tuple[object, ...]:
@@ -261,13 +264,18 @@ def _draw(windows: Sequence[Reconciled], number: int) -> dict[int, list[int]]:
     return dict(draw)
 
 
-def _drawn_lines(bucket: Bucket, receipt: Receipt, numbers: Iterable[int]) -> Iterator[bytes]:
+def _drawn(bucket: Bucket, receipt: Receipt, numbers: Iterable[int]) -> Iterator[dict[str, Any]]:
+    """Yield the stored events on the lines with these numbers.
+
+    :raises ArchiveError: the object is damaged.
+    """
     wanted = set(numbers)
     last = max(wanted)
-    with bucket.open(receipt.object.key) as body:
+    key = receipt.object.key
+    with bucket.open(key) as body, naming_damage(key):
         for number, line in enumerate(stored_lines(body, Format(receipt.format))):
             if number in wanted:
-                yield line
+                yield _read(line.decode())
             if number == last:
                 return
 
@@ -281,9 +289,8 @@ class _Number(NamedTuple):
 _read = json.JSONDecoder(parse_int=_Number, parse_float=_Number).decode
 
 
-def _difference(api: AuditEventsApi, line: bytes, redaction: Redaction | None) -> Difference | None:
-    """Return how the source's event differs from the stored ``line``, None where it does not."""
-    stored = _read(line.decode())
+def _difference(api: AuditEventsApi, redaction: Redaction | None, stored: dict[str, Any]) -> Difference | None:
+    """Return how the source's event differs from the ``stored`` one, None where it does not."""
     try:
         record = api.get_record(stored["uuid"])
     except Rejected as error:

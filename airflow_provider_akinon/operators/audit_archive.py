@@ -12,25 +12,15 @@ from typing import Any
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, BaseOperator
 
 from airflow_provider_akinon.archive_access import open_bucket, redaction_key, sealing_key, upload_arguments
-from airflow_provider_akinon.audit_events.api import AuditEventsApi
-from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.errors import InvalidInput, ShrinkRefused
-from airflow_provider_akinon.audit_events.export import source_of
 from airflow_provider_akinon.audit_events.inventory import folder_prefix
 from airflow_provider_akinon.audit_events.place import DEFAULT_PREFIX
 from airflow_provider_akinon.audit_events.receipt import Run
-from airflow_provider_akinon.audit_events.reconciling import (
-    Reconciled,
-    compare_sample,
-    export_again,
-    exported,
-    recount,
-    redaction_of,
-)
+from airflow_provider_akinon.audit_events.reconciling import Reconciled, Reconciler
 from airflow_provider_akinon.audit_events.sealing import Sealing, seal_archive
 from airflow_provider_akinon.audit_events.signing import PublicKey
 from airflow_provider_akinon.audit_events.verification import Expected, verify_archive
-from airflow_provider_akinon.audit_events.window import Window, parse_instant
+from airflow_provider_akinon.audit_events.window import parse_instant
 from airflow_provider_akinon.hooks.akinon import AkinonHook
 from airflow_provider_akinon.task_run import WindowRequest, failing_for_good, refuse_future, run_of
 
@@ -256,58 +246,39 @@ class ReconcileAuditEventsOperator(BaseOperator):
             key = redaction_key(self.redact_conn_id)
             arguments = upload_arguments(self.extra_args)
             with AkinonHook(self.akinon_conn_id).get_conn() as api:
-                bucket = open_bucket(self.s3_bucket, self.aws_conn_id)
-                windows = self._compare(api, bucket, prefix, span, key)
-                moved = [each for each in windows if each.has_moved]
+                reconciler = Reconciler(api, open_bucket(self.s3_bucket, self.aws_conn_id), key)
+                receipts = reconciler.exported(prefix, span)
+                if self.sample or self.repair:
+                    # Before a request: a key that is missing, or not theirs, shows at once.
+                    for receipt in receipts:
+                        reconciler.redaction(receipt)
+                windows = reconciler.recount(receipts)
+                reconciler.compare_sample(windows, self.sample)
+                self._report(windows)
                 if self.repair:
-                    for each in moved:
-                        self._repair(api, bucket, each, key, arguments, run_of(context))
-        return [each.as_dict() for each in moved]
+                    for each in windows:
+                        if each.late:
+                            self._repair(reconciler, each, arguments, run_of(context))
+        return [each.as_dict() for each in windows if each.has_moved]
 
-    def _compare(
-        self, api: AuditEventsApi, bucket: Bucket, prefix: str, span: Window, key: bytes | None
-    ) -> list[Reconciled]:
-        source = source_of(api.settings)
-        receipts = exported(bucket, prefix, source, span)
-        if not receipts:
-            raise InvalidInput(
-                f"s3://{bucket.name}/{prefix} holds no export of {source} in {span}; check s3_prefix, start and end"
-            )
-        if self.sample or self.repair:
-            # Before a request: a key that is missing, or not theirs, shows at once.
-            for receipt in receipts:
-                redaction_of(receipt, key)
-        windows = recount(api, receipts)
-        compare_sample(api, bucket, windows, self.sample, key)
+    def _report(self, windows: Sequence[Reconciled]) -> None:
         for each in windows:
             if each.has_moved:
                 self.log.warning("%s", each)
         self.log.info(
-            "Counted %d windows of %s again, and fetched %d events: %d windows have late events, %d vanished ones, "
+            "Counted %d windows again, and fetched %d events: %d windows have late events, %d vanished ones, "
             "%d changed ones",
             len(windows),
-            source,
             sum(each.sampled for each in windows),
             sum(each.late > 0 for each in windows),
             sum(each.vanished > 0 or bool(each.gone) for each in windows),
             sum(bool(each.changed) for each in windows),
         )
-        return windows
 
-    def _repair(
-        self,
-        api: AuditEventsApi,
-        bucket: Bucket,
-        window: Reconciled,
-        key: bytes | None,
-        arguments: Mapping[str, Any],
-        run: Run,
-    ) -> None:
-        if not window.late:
-            return
+    def _repair(self, reconciler: Reconciler, window: Reconciled, arguments: Mapping[str, Any], run: Run) -> None:
         self.log.info("Exporting %s again", window.receipt.object.key)
         try:
-            archived = export_again(api, bucket, window, key, arguments, run)
+            archived = reconciler.export_again(window, arguments, run)
         except ShrinkRefused as error:
             self.log.warning("Nothing was replaced: %s", error)
         else:

@@ -137,8 +137,8 @@ def uuids(stored: Stored) -> list[str]:
     return [event["uuid"] for event in events(stored)]
 
 
-def superseded(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the receipts of a bucket that another one supersedes, by what they say of the object's bytes."""
+def superseding(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the receipts that take the place of others."""
     return [receipt for receipt in found if receipt["supersedes"]]
 
 
@@ -192,7 +192,7 @@ def test_late_events_in_thirty_of_forty_windows(shop: Sandbox, s3: LocalS3, conn
     assert sum(map(len, map(uuids, objects_now))) == sum(stored.values()) + 1_000
     kept = receipts(s3, bucket)
     assert len(kept) == 70
-    assert sorted(one["window"]["start"] for one in superseded(kept)) == [
+    assert sorted(one["window"]["start"] for one in superseding(kept)) == [
         f"{day.start:%Y-%m-%dT00:00:00Z}" for day in late
     ]
     assert reconcile(bucket, whole, repair=True) == []
@@ -219,7 +219,7 @@ def test_exported_again_as_it_was(shop: Sandbox, s3: LocalS3, filled: Span, buck
     assert uuids(after) == shop.uuids(*filled, **arguments.get("filters", {}))
     assert len(uuids(after)) == len(uuids(before)) + 3
     kept = receipts(s3, bucket)
-    [second] = superseded(kept)
+    [second] = superseding(kept)
     assert (len(kept), len(second["supersedes"]), second["counts"]["lines"]) == (2, 1, len(uuids(after)))
     for name in ("window", "filters", "source", "format", "redaction"):
         assert second[name] == first[name]
@@ -735,6 +735,26 @@ def test_an_altered_receipt(shop: Sandbox, s3: LocalS3, filled: Span, bucket: st
 
     assert f"The receipt {key} was altered, or renamed" in refusal(bucket, filled, repair=True)
     assert len(shop.requests()) == before
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("task", [reconcile, export])
+def test_a_damaged_object(
+    shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, format_: str, task: Callable[..., Any]
+) -> None:
+    """An object that does not read as it was written is named, whether it is sampled or about to be replaced."""
+    key = export(bucket, *filled, format=format_)["key"]
+    [stored] = objects(s3, bucket)
+    damaged = stored.body[:40] + b"{" + stored.body[41 : len(stored.body) // 2]
+    s3.client().put_object(Bucket=bucket, Key=key, Body=damaged, Metadata=stored.head["Metadata"])
+    add(shop, filled, 1)
+
+    arguments = (*filled,) if task is export else (filled,)
+    options: dict[str, Any] = {"format": format_} if task is export else {"sample": ALL}
+    with pytest.raises(AirflowFailException, match="is damaged: it does not read as it was written") as caught:
+        task(bucket, *arguments, **options)
+    assert str(caught.value).startswith(key)
+    assert objects(s3, bucket)[0].body == damaged
 
 
 def test_a_key_that_is_refused(shop: Sandbox, connect: Connect, filled: Span, bucket: str) -> None:
