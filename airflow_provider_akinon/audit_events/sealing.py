@@ -75,7 +75,8 @@ def seal_archive(
     :param prefix: as `inventory.folder_prefix` returns it.
     :param run: the task, for the seal.
     :param key: what signs the seals, None for seals without signature.
-    :param known_heads: SHA-256s of seals that are known from elsewhere, and have to be there.
+    :param known_heads: SHA-256s of seals that are known from elsewhere, and have to be there. With a key, the newest
+        seal has to be signed by it, or among these.
     :param arguments: boto3's upload arguments, for the seals.
     :raises ArchiveError: there is no receipt, a receipt was altered, a seal is missing or was altered, or a known
         head is not there. Nothing is sealed then.
@@ -85,6 +86,8 @@ def seal_archive(
     if not inventory.receipts:
         raise ArchiveError(f"There is no receipt below s3://{bucket.name}/{prefix}: nothing to seal. Check s3_prefix")
     chains = _whole_chains(bucket, inventory, known_heads)
+    if key is not None:
+        _require_vouched(chains.values(), key.public, known_heads)
     sealed = {entry.receipt for chain in chains.values() for entry in chain.receipts()}
     unsealed = _unsealed(bucket, inventory, sealed)
     _require_objects(bucket, inventory, unsealed)
@@ -135,6 +138,21 @@ def _whole_chains(bucket: Bucket, inventory: Inventory, known_heads: Collection[
                 "were deleted, or it is the head of another archive. Nothing was sealed"
             )
     return chains
+
+
+def _require_vouched(chains: Iterable[SealChain], key: PublicKey, known_heads: Collection[str]) -> None:
+    """Make sure that a signature on the next seal does not vouch for seals of somebody else.
+
+    :raises ArchiveError: the newest seal of a chain has neither the key's signature, nor is it a known head.
+    """
+    for chain in chains:
+        head = chain.head
+        if head is not None and not head.seal.is_signed_by(key) and head.sha256 not in known_heads:
+            raise ArchiveError(
+                f"The newest seal {head.key} is not signed by the key in seal_conn_id, and a signature on the next "
+                "one would vouch for it. Nothing was sealed. If it is yours, because you sign from now on, or with a "
+                f"new key, give the head that was returned then in heads. It should be {head.sha256}"
+            )
 
 
 def _unsealed(bucket: Bucket, inventory: Inventory, sealed: Collection[str]) -> dict[str, Receipt]:

@@ -54,6 +54,7 @@ from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.receipt import Span
 from airflow_provider_akinon.audit_events.seal import seal_schema
 from airflow_provider_akinon.audit_events.sealing import Sealing, seal_archive
+from airflow_provider_akinon.audit_events.signing import PrivateKey
 from airflow_provider_akinon.audit_events.verification import Status
 from airflow_provider_akinon.audit_events.window import Window
 from airflow_provider_akinon.operators.audit_archive import SealAuditArchiveOperator
@@ -151,10 +152,28 @@ def test_sealing_again_writes_nothing(s3: LocalS3, exported: Bucket) -> None:
     with nothing_written(s3, exported.name):
         for again in (
             seal(exported, period_of(1)),
-            seal(exported, period_of(1), key=ANOTHER_KEY),
+            seal(exported, period_of(1), key=ANOTHER_KEY, known_heads=[first.head.sha256]),
+            seal(exported, period_of(1), key=None),
             seal(exported, window_of(1), known_heads=[first.head.sha256]),
         ):
             assert (again.head, again.written, again.superseding) == (first.head, False, ())
+
+
+@pytest.mark.parametrize("before", [None, ANOTHER_KEY])
+def test_a_signature_does_not_vouch_for_somebody_elses_seals(
+    s3: LocalS3, exported: Bucket, before: PrivateKey | None
+) -> None:
+    """A chain that its key has not signed is not signed further, unless its head is known from elsewhere."""
+    first = seal(exported, period_of(1), key=before)
+
+    with nothing_written(s3, exported.name), pytest.raises(ArchiveError) as caught:
+        seal(exported, period_of(2))
+    assert str(caught.value).startswith(f"The newest seal {first.head.key} is not signed by the key in seal_conn_id")
+    assert caught.value.permanent
+
+    second = seal(exported, period_of(2), known_heads=[first.head.sha256])
+    assert second.head.seal.previous == first.head.sha256
+    assert seal(exported, period_of(2)).head == second.head
 
 
 def test_what_ends_later_is_left_for_the_next_seal(archive: Archive, exported: Bucket) -> None:
