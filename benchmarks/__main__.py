@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contestants import BUCKET, CONTESTANTS, NEED_S3, ONE_PAGE, PAGE, SEVERAL_PAGES, THREADS
+from benchmarks.contestants import BUCKET, CONTESTANTS, NEED_EDGES, NEED_S3, ONE_PAGE, PAGE, SEVERAL_PAGES, THREADS
 
 ENOUGH = 25.0
 """Seconds of one contestant in one case, after which it is not run again."""
@@ -139,7 +139,8 @@ def run(name: str, server: Server, case: Case, s3: dict[str, Any] | None, *, emp
     # The empty window lies where no event does: in the year before.
     window = {"start": "2024-09-01T00:00:00Z", "end": "2024-10-01T00:00:00Z", "edges": []}
     if not empty:
-        window = {"start": server.about["start"], "end": server.about["end"], "edges": server.edges}
+        edges = server.edges if name in NEED_EDGES else []
+        window = {"start": server.about["start"], "end": server.about["end"], "edges": edges}
     with tempfile.TemporaryDirectory(prefix="benchmark-") as home:
         process = subprocess.Popen(  # noqa: S603 - our own
             [sys.executable, "-W", "ignore", "-m", "benchmarks.contestants", name],

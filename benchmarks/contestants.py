@@ -35,7 +35,7 @@ class Source:
     start: str
     end: str
     edges: list[str]
-    """Timestamps that cut the window into pages; only the floor knows them."""
+    """Timestamps that cut the window into pages; empty but for those in `NEED_EDGES`."""
     s3: dict[str, Any] | None = None
     """The Airflow connection of the S3, for those that write there."""
 
@@ -344,6 +344,8 @@ ONE_PAGE = ("requests", "HttpOperator", "dlt")
 """The peers that read one page at a time."""
 SEVERAL_PAGES = ("requests × 8", "dlt × 8")
 """The peers that read several."""
+NEED_EDGES = ("floor", "gzip once")
+"""Those that know beforehand where the pages end."""
 NEED_S3 = ("ours to S3", "HttpOperator")
 BUCKET = "benchmark"
 

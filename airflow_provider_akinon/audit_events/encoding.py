@@ -56,7 +56,7 @@ _CONTENT_TYPES = {
 _GZIP_LEVELS = {Format.JSONL_GZ: 6, Format.PARQUET: 1}
 """Of the lines; those that become Parquet are only spooled."""
 
-_BLOCK = 4 * 1024 * 1024
+_BLOCK = 1024 * 1024
 """Bytes compressed at a time; of smaller ones, the thread would mostly wait for its turn among those that read."""
 _QUEUED = 1
 

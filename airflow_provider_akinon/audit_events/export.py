@@ -17,12 +17,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import tempfile
-import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 from typing import IO
 
@@ -30,7 +29,7 @@ from airflow_provider_akinon.audit_events.encoding import Block, Format, JsonLin
 from airflow_provider_akinon.audit_events.errors import IncompleteWindow
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.parquet import write_parquet
-from airflow_provider_akinon.audit_events.reading import Reader, Stretch
+from airflow_provider_akinon.audit_events.reading import Count, Reader, Stretch
 from airflow_provider_akinon.audit_events.records import parse_events
 from airflow_provider_akinon.audit_events.redaction import Redaction
 from airflow_provider_akinon.audit_events.settings import Settings
@@ -88,22 +87,22 @@ def export_window(
     :raises ApiError: the API failed, or gave what was not asked for; see `errors`.
     :raises IncompleteWindow: the events read are not as many as the API counts.
     """
-    reader = Reader(api, filters, redaction)
+    reader = Reader(api, window, filters, redaction)
     draft = Draft.write(reader.read([window]), format)
     try:
         allowance = MENDING_REQUESTS + 5 * reader.requests
-        began, first = time.monotonic(), None
-        while (count := reader.count(window)) != draft.lines.count or any(slice_.fell for slice_ in draft.slices):
-            first = count if first is None else first
+        count = first = reader.closing_count
+        while count.events != draft.lines.count or any(slice_.fell for slice_ in draft.slices):
             moved = _moved(draft, reader)
             if reader.requests > allowance:
-                pace = (count - first) / max(1e-3, time.monotonic() - began)
-                raise _incomplete(window, count, draft.lines.count, moved, pace)
+                raise _incomplete(window, draft.lines.count, moved, first, count)
             if moved:
                 mended = Draft.write(_mended(draft, reader, [slice_ for slice_, _, _ in moved]), format)
                 draft.file.close()
                 draft = mended
-        proved_at = datetime.now(UTC)
+                count = reader.closing_count
+            else:
+                count = reader.count()
         with draft.encoded() as (file, size, sha256):
             yield Export(
                 window=window,
@@ -111,9 +110,9 @@ def export_window(
                 source=source_of(api.settings),
                 redaction=redaction,
                 format=format,
-                count=count,
+                count=count.events,
                 count_before=reader.first_count,
-                proved_at=proved_at,
+                proved_at=count.at,
                 file=file,
                 size=size,
                 sha256=sha256,
@@ -223,18 +222,20 @@ def _mended(draft: Draft, reader: Reader, moved: Iterable[Window]) -> Generator[
                 deque(stored, maxlen=0)
             else:
                 yield Stretch(slice_.window, Block.of(parse_events(list(stored))), fell=False)
+        yield from fresh  # nothing is left of it but its closing count
 
 
 def _incomplete(
-    window: Window, expected: int, read: int, moved: list[tuple[Window, int, int]], pace: float
+    window: Window, read: int, moved: list[tuple[Window, int, int]], first: Count, last: Count
 ) -> IncompleteWindow:
+    pace = (last.events - first.events) / max(1e-3, (last.at - first.at).total_seconds())
     shown = "; ".join(f"{slice_} holds {count}, {events} were read" for slice_, count, events in moved[:5])
     more = f"; and {len(moved) - 5} more slices" if len(moved) > 5 else ""
     return IncompleteWindow(
-        f"The window {window} is not proved complete: the API counts {expected} events and {read} were read. It is "
-        f"still moving, by {pace:+.1f} events a second. Wait until it has settled (settled_for of the sensor) and "
+        f"The window {window} is not proved complete: the API counts {last.events} events and {read} were read. It "
+        f"is still moving, by {pace:+.1f} events a second. Wait until it has settled (settled_for of the sensor) and "
         f"try again. Slices that moved: {shown or 'none, counted one by one'}{more}",
-        expected=expected,
+        expected=last.events,
         read=read,
         slices=tuple(moved),
     )

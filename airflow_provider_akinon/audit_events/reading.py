@@ -26,6 +26,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import IO
 
 from airflow_provider_akinon.audit_events.encoding import Block
@@ -35,13 +36,13 @@ from airflow_provider_akinon.audit_events.redaction import Redaction
 from airflow_provider_akinon.audit_events.slices import PagesOfEvents, Part, read_part
 from airflow_provider_akinon.audit_events.window import Window
 
-SLICE_PAGES = 16
+SLICE_PAGES = 32
 """Pages that a slice is cut to hold; of shorter ones, more would be read whose last page is half empty."""
 LOOKAHEAD_SLICES = 2
 """Slices that may be held, read and not yet consumed, for each thread."""
 MOST_CUTS = 16
 """Slices that one is cut into at a time: where all events lie in one of them, the others cost a request each."""
-LEAST_PAGES_TO_SHARE = 5
+LEAST_PAGES_TO_SHARE = 2
 """Pages that are left in a slice before it is cut only to give idle threads something to do."""
 
 SATURATED = 0.7
@@ -66,11 +67,22 @@ class Stretch:
     """Whether the API counted fewer events than the step before had left."""
 
 
-class Reader:
-    """Reads windows of one API with the same filters; remembers whether the API keeps to the order of time."""
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many events the API counted in a window, and when it said so, by this machine's clock, in UTC."""
 
-    def __init__(self, api: PagesOfEvents, filters: Filters, redaction: Redaction | None = None) -> None:
+    events: int
+    at: datetime
+
+
+class Reader:
+    """Reads a window, or parts of it again; remembers whether the API keeps to the order of time."""
+
+    def __init__(
+        self, api: PagesOfEvents, window: Window, filters: Filters, redaction: Redaction | None = None
+    ) -> None:
         self.api = api
+        self.window = window
         self.filters = filters
         self.redaction = redaction
         self.threads = api.settings.extra.max_concurrency
@@ -78,17 +90,22 @@ class Reader:
         """Requests made so far, each counted once however often it was tried."""
         self.first_count = 0
         """What the API counted in the first slice when the first step read it."""
+        self._closing_count: Count | None = None
         self._counting = threading.Lock()
         self._trust_order = True
 
-    def count(self, window: Window) -> int:
-        """Return how many events ``window`` holds now.
+    @property
+    def closing_count(self) -> Count:
+        """What the API counted in the whole window after the last event of the latest `read`, which has ended."""
+        assert self._closing_count is not None  # noqa: S101 - `read` ends with it
+        return self._closing_count
+
+    def count(self) -> Count:
+        """Return how many events the whole window holds now.
 
         :raises ApiError: the API failed; see `errors`.
         """
-        with self._counting:
-            self.requests += 1
-        return self.api.count(window, self.filters)
+        return Count(self._count(self.window), datetime.now(UTC))
 
     def counts(self, windows: list[Window]) -> list[int]:
         """Return how many events each of ``windows`` holds now.
@@ -96,10 +113,13 @@ class Reader:
         :raises ApiError: the API failed; see `errors`.
         """
         with ThreadPoolExecutor(self.threads, "akinon-count") as pool:
-            return list(pool.map(self.count, windows))
+            return list(pool.map(self._count, windows))
 
     def read(self, windows: Iterable[Window]) -> Generator[Stretch, None, None]:
         """Yield the events of ``windows``, which are in order, part by part in the order of time.
+
+        The closing count is asked for as soon as all is read, while what was read is still consumed: it is there when
+        this ends.
 
         :raises ApiError: the API failed, or gave what was not asked for; see `errors`.
         :raises IncompleteWindow: see `slices.read_part`.
@@ -118,28 +138,35 @@ class Reader:
                     read += stretch.events.count
                     self._require_an_end(read)
                     yield stretch
+                self._closing_count = frontier.closing_count
             finally:
                 # A request in flight cannot be cancelled: its thread ends with it, and touches nothing here anymore.
                 frontier.stop()
 
     def _work(self, frontier: _Frontier) -> None:
-        while (slice_ := frontier.take()) is not None:
-            started, computing = time.perf_counter(), time.thread_time()
-            try:
+        try:
+            while (slice_ := frontier.take()) is not None:
+                started, computing = time.perf_counter(), time.thread_time()
                 part = read_part(self.api, slice_.window, self.filters, trust_order=self._trust_order)
                 block = Block.of(part.events, self.redaction)
-            except BaseException as error:
-                frontier.fail(error)
-                return
-            frontier.adapt(time.perf_counter() - started, time.thread_time() - computing)
-            with self._counting:
-                if not self.requests:
-                    self.first_count = part.count
-                self.requests += part.requests
-                fell = slice_.due.fell_short(part.count)
-                if fell or not part.ordered:
-                    self._trust_order = False
-            frontier.put(slice_, part, block, fell=fell, trust_order=self._trust_order)
+                frontier.adapt(time.perf_counter() - started, time.thread_time() - computing)
+                with self._counting:
+                    if not self.requests:
+                        self.first_count = part.count
+                    self.requests += part.requests
+                    fell = slice_.due.fell_short(part.count)
+                    if fell or not part.ordered:
+                        self._trust_order = False
+                if not frontier.put(slice_, part, block, fell=fell, trust_order=self._trust_order):
+                    frontier.close(self.count())
+        except BaseException as error:
+            # Also a disk that is full: whoever consumes would wait for this thread for ever.
+            frontier.fail(error)
+
+    def _count(self, window: Window) -> int:
+        with self._counting:
+            self.requests += 1
+        return self.api.count(window, self.filters)
 
     def _require_an_end(self, read: int) -> None:
         """Make sure that a window which grows faster than it is read does not keep us for ever."""
@@ -174,24 +201,37 @@ class _Slice:
     window: Window
     due: _Due
     fell: bool = False
-    """Whether a count fell in a step that read nothing of it; what is read next carries the doubt."""
+    """Whether a count fell when it was read, or in a step that read nothing of it."""
     taken: bool = False
-    read: Stretch | None = None
-    """What was read, with its lines on the shelf."""
-    places: tuple[int, ...] = ()
-    size: int = 0
+    read: _Shelved | None = None
+    """Its events, where it was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shelved:
+    """A block without its bytes, and the places of the shelf that they are in, a piece in each."""
+
+    block: Block
+    places: tuple[int, ...]
+    lines: int
+    uuids: int
 
 
 class _Shelf:
-    """A file that keeps bytes until they are wanted, and uses the place of those that were taken again."""
+    """A file that keeps blocks until they are wanted, and uses the place of those that were taken again.
+
+    Small as their uuids are, in memory they would lie between larger bytes that come and go, and waste what these
+    leave.
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file.fileno()
         self._free: list[int] = []
         self._end = 0
 
-    def put(self, data: bytes) -> tuple[int, ...]:
-        """Keep ``data``; return the places that it is in, a piece in each."""
+    def put(self, block: Block) -> _Shelved:
+        """Keep ``block``."""
+        data = block.lines + block.uuids
         places = []
         for start in range(0, len(data), _PIECE):
             if not self._free:
@@ -199,15 +239,20 @@ class _Shelf:
                 self._end += _PIECE
             places.append(self._free.pop())
             os.pwrite(self._file, data[start : start + _PIECE], places[-1])
-        return tuple(places)
+        bare = replace(block, lines=b"", uuids=b"")
+        return _Shelved(bare, tuple(places), len(block.lines), len(block.uuids))
 
-    def take(self, places: tuple[int, ...], size: int) -> bytes:
-        """Return the ``size`` bytes in ``places`` and free these."""
-        pieces = [
-            os.pread(self._file, min(_PIECE, size - number * _PIECE), place) for number, place in enumerate(places)
-        ]
-        self._free.extend(places)
-        return b"".join(pieces)
+    def take(self, shelved: _Shelved) -> Block:
+        """Give a block back and free its places."""
+        size = shelved.lines + shelved.uuids
+        data = b"".join(
+            [
+                os.pread(self._file, min(_PIECE, size - number * _PIECE), place)
+                for number, place in enumerate(shelved.places)
+            ]
+        )
+        self._free.extend(shelved.places)
+        return replace(shelved.block, lines=data[: shelved.lines], uuids=data[shelved.lines :])
 
 
 class _Frontier:
@@ -228,6 +273,8 @@ class _Frontier:
         self._useful = float(threads)
         """Threads that should do so at a time."""
         self._page_size = 1
+        self.closing_count: Count | None = None
+        """What the API counted when everything was read; there when `stretches` ends."""
         self._error: BaseException | None = None
         self._stopped = False
 
@@ -243,20 +290,24 @@ class _Frontier:
                 self._may_take.wait()
             return None
 
-    def put(self, slice_: _Slice, part: Part, block: Block, *, fell: bool, trust_order: bool) -> None:
-        """Put back a slice that was taken: as read, with what is left of it behind."""
+    def put(self, slice_: _Slice, part: Part, block: Block, *, fell: bool, trust_order: bool) -> bool:
+        """Put back a slice that was taken: as read, with what is left of it behind.
+
+        Returns False to the thread that put the last of them: nothing is left to read.
+        """
         with self._may_take:
             if self._stopped:
-                return
+                return True
             self._page_size = max(self._page_size, part.page_size)
             self._unread -= 1
             self._at_work -= 1
             here: list[_Slice] = []
             fell = fell or slice_.fell
             if part.rest is None or part.rest.start > slice_.window.start:
-                end = slice_.window.end if part.rest is None else part.rest.start
-                slice_.read = Stretch(Window(slice_.window.start, end), replace(block, lines=b""), fell)
-                slice_.size, slice_.places = len(block.lines), self._shelf.put(block.lines)
+                if part.rest is not None:
+                    slice_.window = replace(slice_.window, end=part.rest.start)
+                slice_.fell = fell
+                slice_.read = self._shelf.put(block)
                 self._held += block.count
                 here.append(slice_)
             if part.rest is not None:
@@ -272,6 +323,7 @@ class _Frontier:
                 self._may_consume.notify()
             if not self._unread:
                 self._may_take.notify_all()
+            return self._unread > 0
 
     def adapt(self, seconds: float, computing: float) -> None:
         """Let more or fewer threads be at work, as a step that took ``seconds``, ``computing`` for so many, tells."""
@@ -279,27 +331,32 @@ class _Frontier:
             change = -ADAPTATION if self._at_work * computing > SATURATED * seconds else ADAPTATION
             self._useful = min(self._threads, max(1.0, self._useful + change))
 
+    def close(self, count: Count) -> None:
+        """Take the closing count; nothing else is to come."""
+        with self._may_consume:
+            self.closing_count = count
+            self._may_consume.notify()
+
     def stretches(self) -> Iterator[Stretch]:
-        """Yield what was read from the front of the list, waiting for it.
+        """Yield what was read from the front of the list, waiting for it, and at the end for the closing count.
 
         Raises what a thread met.
         """
         while True:
             with self._may_consume:
-                while self._error is None and self._slices and self._slices[0].read is None:
+                while self._error is None and (self._slices[0].read if self._slices else self.closing_count) is None:
                     self._may_consume.wait()
                 if self._error is not None:
                     raise self._error
                 if not self._slices:
                     return
                 slice_ = self._slices.pop(0)
-                read = slice_.read
-                assert read is not None  # noqa: S101 - what the loop above waited for
-                block = replace(read.events, lines=self._shelf.take(slice_.places, slice_.size))
+                assert slice_.read is not None  # noqa: S101 - what the loop above waited for
+                block = self._shelf.take(slice_.read)
                 self._held -= block.count
                 if self._at_work < int(self._useful):
                     self._may_take.notify()
-            yield replace(read, events=block)
+            yield Stretch(slice_.window, block, slice_.fell)
 
     def fail(self, error: BaseException) -> None:
         """End the reading with ``error``."""

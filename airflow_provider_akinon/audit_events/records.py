@@ -8,6 +8,7 @@ for, since an API of this kind ignores a parameter that it does not know. This m
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -38,7 +39,7 @@ def parse_page(body: bytes) -> Page:
     :raises msgspec.DecodeError: it is not the API's JSON.
     :raises UnicodeDecodeError: it is not UTF-8, which the decoder does not look at in what it skips.
     """
-    body.decode()
+    _require_utf8(body)
     page = _tolerant(_compact, body)
     try:
         return _decode_page(page)
@@ -62,7 +63,7 @@ def parse_record(body: bytes) -> bytes:
     :raises UnicodeDecodeError: it is not UTF-8.
     :raises ProtocolError: see `parse_event`.
     """
-    body.decode()
+    _require_utf8(body)
     return parse_event(_tolerant(_compact, body)).line
 
 
@@ -95,10 +96,11 @@ class _Timestamp(msgspec.Struct, frozen=True):
 
 
 _decode_fields = msgspec.json.Decoder(_Fields).decode
-_decode_many_fields = msgspec.json.Decoder(list[_Fields]).decode
+_decode_many_fields = msgspec.json.Decoder(_Fields).decode_lines
 _decode_filtered = msgspec.json.Decoder(_Filtered).decode
 _decode_timestamp = msgspec.json.Decoder(_Timestamp).decode
 _FRACTION = re.compile(r"\.([0-9]+)")
+_PIECE = 4 * 1024
 
 
 def parse_event(line: bytes) -> Event:
@@ -122,7 +124,7 @@ def parse_events(lines: list[bytes]) -> list[Event]:
     :raises ProtocolError: see `parse_event`.
     """
     try:
-        fields = _decode_many_fields(b"[%b]" % b",".join(lines))
+        fields = _decode_many_fields(b"\n".join(lines))
         return [
             Event(each.timestamp.astimezone(UTC), each.uuid, line) for each, line in zip(fields, lines, strict=True)
         ]
@@ -182,6 +184,14 @@ def _tolerant(decode: Callable[[bytes], T], record: bytes) -> T:
             given = iter(halves)
             return cast(T, _HALF.sub(lambda _: next(given), decoded))
         return decoded
+
+
+def _require_utf8(body: bytes) -> None:
+    """Raise UnicodeDecodeError where ``body`` is not UTF-8; in pieces, as all of its text would double the memory."""
+    decode = codecs.getincrementaldecoder("utf-8")().decode
+    for start in range(0, len(body), _PIECE):
+        decode(body[start : start + _PIECE])
+    decode(b"", final=True)
 
 
 def _compact(record: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -13,9 +14,9 @@ import pytest
 from adversary import FOREVER, MICROSECOND, START, AdversarialApi, World, assert_exact
 
 from airflow_provider_akinon.audit_events.encoding import JsonLines
-from airflow_provider_akinon.audit_events.errors import IncompleteWindow
+from airflow_provider_akinon.audit_events.errors import IncompleteWindow, Unavailable
 from airflow_provider_akinon.audit_events.export import export_window
-from airflow_provider_akinon.audit_events.reading import Reader
+from airflow_provider_akinon.audit_events.reading import LOOKAHEAD_SLICES, SLICE_PAGES, Reader
 from airflow_provider_akinon.audit_events.window import Window
 
 DAY = Window(START, START + timedelta(days=1))
@@ -220,13 +221,14 @@ class TestConcurrency:
         world = World(events=3_000, page_size=10, arrivals=arrivals, concurrency=4)
         assert export(world, delay=0.005).in_flight == 4
 
-    def test_an_error_ends_the_reading(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Where the file cannot be written, no thread reads on, though somebody still holds the error."""
+    @pytest.mark.parametrize("where", [(JsonLines, "write"), (os, "pwrite")], ids=["of the export", "of what waits"])
+    def test_a_full_disk_ends_the_reading(self, monkeypatch: pytest.MonkeyPatch, where: tuple[Any, str]) -> None:
+        """Where a file cannot be written, no thread reads on, though somebody still holds the error."""
 
         def full(*_: object) -> None:
             raise OSError("no space left on device")
 
-        monkeypatch.setattr(JsonLines, "write", full)
+        monkeypatch.setattr(*where, full)
         with pytest.raises(OSError, match="no space left") as held:
             export(World(events=20_000, page_size=20, concurrency=4))
 
@@ -236,15 +238,37 @@ class TestConcurrency:
                 assert not thread.is_alive()
         assert held.value.__traceback__ is not None
 
+    def test_an_error_of_the_closing_count_ends_the_export(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where the API does not say how many events there are in the end, that is the export's error."""
+
+        def failing(*_: object) -> int:
+            raise Unavailable("The Akinon API answered 500", status=500)
+
+        monkeypatch.setattr(AdversarialApi, "count", failing)
+        with pytest.raises(Unavailable, match="500"):
+            export(World(events=3_000, page_size=20, concurrency=4))
+
+    def test_the_closing_count_comes_last(self) -> None:
+        """It is asked for after the answer to the last page, however slowly the events are consumed."""
+        world = World(events=3_000, page_size=20, concurrency=4)
+        api = AdversarialApi(world)
+        reader = Reader(api, world.window, world.filters)
+        read = sum(stretch.events.count for stretch in reader.read([world.window]))
+        assert read == reader.closing_count.events == 3_000
+        assert api.asked[-1]["limit"] == "1"
+        assert [params["limit"] for params in api.asked].count("1") == 1
+
     def test_reading_waits_for_its_consumer(self) -> None:
         """What is read ahead of a slow consumer is bounded, whatever the window holds."""
         world = World(events=20_000, page_size=20, concurrency=4)
         api = AdversarialApi(world)
-        stretches = Reader(api, world.filters).read([world.window])
+        stretches = Reader(api, world.window, world.filters).read([world.window])
         next(stretches)
         requests = -1
         while requests != api.requests:
             requests = api.requests
             time.sleep(0.1)
-        assert len(api.returned) < 3_000
+        in_flight = world.concurrency * world.page_size
+        ahead = LOOKAHEAD_SLICES * SLICE_PAGES * in_flight
+        assert ahead // 2 < len(api.returned) <= ahead + 2 * in_flight
         stretches.close()

@@ -1,7 +1,11 @@
-"""How many threads read at a time: all where the API makes them wait, fewer where they only wait for each other."""
+"""How many threads read at a time, and what is kept of what they read until its turn comes.
+
+All threads where the API makes them wait, fewer where they only wait for each other.
+"""
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -10,7 +14,7 @@ import pytest
 from memory_api import at
 
 from airflow_provider_akinon.audit_events.encoding import Block
-from airflow_provider_akinon.audit_events.reading import _Due, _Frontier, _Shelf, _Slice
+from airflow_provider_akinon.audit_events.reading import Count, _Due, _Frontier, _Shelf, _Slice
 from airflow_provider_akinon.audit_events.slices import Part
 from airflow_provider_akinon.audit_events.window import Window
 
@@ -65,11 +69,12 @@ def test_fewer_threads_read_where_they_wait_for_each_other(frontier: _Frontier) 
 
 def test_one_thread_goes_on_however_busy(frontier: _Frontier) -> None:
     """With one thread left, each slice that it puts back makes room for the next."""
-    for _ in range(10):
+    for left in reversed(range(10)):
         slice_ = frontier.take()
         assert slice_ is not None
         busy(frontier)
-        frontier.put(slice_, EMPTY, Block.of([]), fell=False, trust_order=True)
+        assert frontier.put(slice_, EMPTY, Block.of([]), fell=False, trust_order=True) == (left > 0)
+    frontier.close(Count(0, at("11:00:00")))
 
     assert frontier.take() is None
     assert len(list(frontier.stretches())) == 10
@@ -92,3 +97,21 @@ def test_threads_come_back_when_the_api_gets_slow(frontier: _Frontier) -> None:
     assert woken
     assert first is not None
     assert second.result() is not first
+
+
+def test_the_shelf_gives_back_what_was_put() -> None:
+    """Blocks come back whole, whatever their size and order, and their places are used again."""
+
+    def block(size: int) -> Block:
+        return Block(count=size, lines=b"line" * size, uuids=b"uuid" * (size // 3), first=None, last=None)
+
+    blocks = [block(size) for size in (0, 1, 30_000, 65_536, 200_001, 7)]
+    with tempfile.TemporaryFile() as file:
+        shelf = _Shelf(file)
+        end = 0
+        for _ in range(3):
+            shelved = [shelf.put(each) for each in blocks]
+            assert [shelf.take(each) for each in reversed(shelved)] == blocks[::-1]
+            end = end or os.fstat(file.fileno()).st_size
+        # The last piece of a place need not be full, so that the file may grow within it.
+        assert os.fstat(file.fileno()).st_size < end + 256 * 1024
