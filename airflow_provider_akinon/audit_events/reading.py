@@ -42,7 +42,7 @@ LOOKAHEAD_SLICES = 2
 """Slices that may be held, read and not yet consumed, for each thread."""
 MOST_CUTS = 16
 """Slices that one is cut into at a time: where all events lie in one of them, the others cost a request each."""
-LEAST_PAGES_TO_SHARE = 2
+LEAST_PAGES_TO_SHARE = 3
 """Pages that are left in a slice before it is cut only to give idle threads something to do."""
 
 SATURATED = 0.7

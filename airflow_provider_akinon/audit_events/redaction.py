@@ -15,18 +15,29 @@ from __future__ import annotations
 import hmac
 import json
 import re
-import unicodedata
-from bisect import bisect_right
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, AnyStr, NamedTuple, cast
-from urllib.parse import quote, unquote
+from typing import Any
 
-import msgspec
-
+from airflow_provider_akinon.audit_events.credentials import harmless, is_credential
 from airflow_provider_akinon.audit_events.errors import InvalidInput
+from airflow_provider_akinon.audit_events.loose_text import QUOTED, REDACTED, loose_credentials
+from airflow_provider_akinon.audit_events.splicing import (
+    ESCAPES,
+    PERCENTS,
+    Edit,
+    Node,
+    States,
+    labelled,
+    members_of,
+    parse_json,
+    plain,
+    removals,
+    spliced,
+    unescaped,
+    unpercented,
+)
 
 POLICY = "credentials"
 VERSION = 1
@@ -35,7 +46,6 @@ FIELDS = frozenset({"headers", "post_data", "query_params", "url"})
 """The fields of an event in which the policy looks for credentials."""
 ACTIONS = ("drop", "mask", "hmac")
 """What a path can do, the strongest first."""
-REDACTED = "[redacted]"
 SHORTEST_KEY = 16
 """Bytes. Whoever guesses the key of pseudonyms can guess what they stand for."""
 
@@ -43,15 +53,14 @@ _LAYERS = 16  # of text within text; what lies deeper is removed unread
 _WORK = 32  # characters to look at for each of a field; what would take more is removed unread
 _LONGEST_REMEMBERED = 4096  # characters of a field that are worth remembering
 _PASSES = 8  # over a text of which it is uncertain what is a credential's
-_QUOTED = json.dumps(REDACTED)
-_PERCENT = quote(REDACTED)
 _PSEUDONYM = re.compile(r"hmac-sha256:[0-9a-f]{32}")
+_ANY = re.compile(r"""[ \t\r\n]++|("[^"\\]*+(?:\\.[^"\\]*+)*+")""", re.DOTALL)
+_MARKS = re.compile(r"""[=:%\\@{\["]""")
+_JSON_IN_FORM = re.compile(r"""=((?:[{\["]|%7B|%5B|%22)[^&\r\n]++)""", re.IGNORECASE)
+_DONE = re.compile(
+    r"""(?P<quote>(?<!\\)\\*+"|%(?:25)*+22|)(?:\[|%(?:25)*+5B)redacted(?:\]|%(?:25)*+5D)(?P=quote)""", re.IGNORECASE
+)
 _PATH = re.compile(r"[^.\[\]*]+(?:\.(?:[^.\[\]*]+|\*)|\[\*\]){0,31}")
-
-Edit = tuple[int, int, str]
-"""Replace what is between two places by a text."""
-States = tuple[dict[str, Any], ...]
-"""Where in the tree of paths a walk is; "" leads to the action of a path that ends there."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +125,7 @@ class Redaction:
     def _object(self, line: bytes, states: States, fields: Collection[str]) -> bytes:
         """Return an object's JSON with what the paths lead to redacted, and in ``fields`` also credentials."""
         wanted = {step for state in states for step in state}
-        members = _members(line)
+        members = members_of(line)
         edits: list[tuple[int, int, bytes]] = []
         gone = set()
         for place, (name, _, start, end) in enumerate(members):
@@ -136,7 +145,7 @@ class Redaction:
                     new = _without_credentials(text)
                     if new is not text:
                         edits.append((start, end, new.encode("utf-8", "surrogateescape")))
-                elif below or not _harmless(text):
+                elif below or not harmless(text):
                     new = (
                         self._instead(text, action)
                         if action
@@ -144,30 +153,30 @@ class Redaction:
                     )
                     edits.append((start, end, new.encode("utf-8", "surrogateescape")))
         if gone:
-            edits += [(*span, b"") for span in _removals([(begin, end) for _, begin, _, end in members], gone)]
-        return _spliced(line, sorted(edits))
+            edits += [(*span, b"") for span in removals([(begin, end) for _, begin, _, end in members], gone)]
+        return spliced(line, sorted(edits))
 
     def _field(self, text: str, states: States, credentials: bool, fold: bool) -> str:
         """Return a field's JSON, redacted. ``fold``: its keys are headers', in any case."""
         for _ in range(_PASSES):
             walk = _Walk(self, credentials, _WORK * (len(text) + 100))
-            new = _spliced(text, walk.json(text, states, fold)[0])
+            new = spliced(text, walk.json(text, states, fold)[0])
             if new == text or not walk.doubtful:
                 return new
             text = new
-        return _QUOTED
+        return QUOTED
 
     def _instead(self, text: str, action: str) -> str:
         """Return the JSON that stands for a value's JSON."""
         if text == "null":
             return text
         if action != "hmac":
-            return _QUOTED
+            return QUOTED
         if text[0] != '"':
             canonical = _ANY.sub(
-                lambda found: json.dumps(_plain(found[1][1:-1]), ensure_ascii=False) if found[1] else "", text
+                lambda found: json.dumps(plain(found[1][1:-1]), ensure_ascii=False) if found[1] else "", text
             )
-        elif _PSEUDONYM.fullmatch(canonical := _plain(text[1:-1])):
+        elif _PSEUDONYM.fullmatch(canonical := plain(text[1:-1])):
             return text
         # Escaped halves of a character become one, as they do where JSON is read.
         canonical = canonical.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
@@ -178,7 +187,7 @@ class Redaction:
 @lru_cache(maxsize=1024)
 def _without_credentials(text: str) -> str:
     """Return a field's JSON without credentials. One session's events have the same headers."""
-    if _harmless(text):
+    if harmless(text):
         return text
     flat = _flat_without_credentials(text)
     return Redaction()._field(text, (), credentials=True, fold=False) if flat is None else flat
@@ -198,13 +207,13 @@ def _flat_without_credentials(text: str) -> str | None:
         at = found.end()
         name, value = found.groups()
         names.add(name.lower())
-        if _is_credential(name):
+        if is_credential(name):
             if value != "null":
-                edits.append((*found.span(2), _QUOTED))
-        elif _MARKS.search(value, 1, len(value) - 1) and not _harmless(value):
+                edits.append((*found.span(2), QUOTED))
+        elif _MARKS.search(value, 1, len(value) - 1) and not harmless(value):
             return None
     # {"name": "Cookie", "value": …} is more than its names say.
-    return _spliced(text, edits) if at == len(text) and "value" not in names else None
+    return spliced(text, edits) if at == len(text) and "value" not in names else None
 
 
 class _Walk:
@@ -224,10 +233,10 @@ class _Walk:
         """Return the edits of JSON, and whether it is whole. ``fold``: its keys are headers', in any case."""
         if text[0] == '"' and layer == 0:
             return self.string(text, 0, len(text), states, fold, layer), True
-        roots, whole = _parse(text)
+        roots, whole = parse_json(text)
         credentials = self.credentials
         edits: list[Edit] = []
-        stack = [(_Node(None, 0, -1, len(text), roots), states, fold)]
+        stack = [(Node(None, 0, -1, len(text), roots), states, fold)]
         while stack:
             node, states, fold = stack.pop()
             kids = node.kids or ()
@@ -240,7 +249,7 @@ class _Walk:
                     below = states
                 elif wanted and (label in wanted or fold or "*" in wanted):
                     below += _step(states, label.lower() if fold and label else label)
-                if kid.kids and (credentials or states) and (found := _labelled(text, node, kid)):
+                if kid.kids and (credentials or states) and (found := labelled(text, node, kid)):
                     # An item of a list of names and values is also what its name says.
                     label, value = found
                     value.states = _step(states, label.lower() if fold else label, "")
@@ -249,7 +258,7 @@ class _Walk:
                     if "drop" in (action, _action(value.states)):
                         gone.add(place)
                         continue
-                if label is not None and credentials and _is_credential(label, parent):
+                if label is not None and credentials and is_credential(label, parent):
                     edits.append((value.start, value.end, self.instead(text[value.start : value.end], "mask")))
                     if value is kid:
                         continue
@@ -261,7 +270,7 @@ class _Walk:
                 elif credentials or below or value.states:
                     stack.append((kid, below, fold and kids is roots))
             if gone:
-                edits += [(*span, "") for span in _removals([(kid.begin, kid.end) for kid in kids], gone)]
+                edits += [(*span, "") for span in removals([(kid.begin, kid.end) for kid in kids], gone)]
         return self.merged(text, edits), whole
 
     def string(self, text: str, start: int, end: int, states: States, fold: bool, layer: int) -> list[Edit]:
@@ -269,9 +278,9 @@ class _Walk:
         if not _MARKS.search(text, start + 1, end - 1):
             return []
         inner = text[start + 1 : end - 1]
-        if not states and _harmless(inner):
+        if not states and harmless(inner):
             return []
-        coded = _unescaped(inner)
+        coded = unescaped(inner)
         edits = self.text(coded.text, states, fold, layer)
         return [(start + 1 + first, start + 1 + last, new) for first, last, new in coded.outer(edits)]
 
@@ -286,14 +295,14 @@ class _Walk:
             edits, whole = self.json(text, states, fold, layer + 1)
         if not whole and self.credentials:
             for found in _JSON_IN_FORM.finditer(text):
-                coded = _unpercented(found[1])
+                coded = unpercented(found[1])
                 inner, whole = self.json(coded.text, (), False, layer + 1)
                 if whole:
                     edits += [(found.start(1) + a, found.start(1) + b, new) for a, b, new in coded.outer(inner)]
-            edits += _loose(text)
+            edits += loose_credentials(text)
             # Whatever the text is, its names may be escaped. What is redacted already is: not one layer more.
             rest = _DONE.sub("", text) if "redacted" in text else text
-            for pattern, decode in ((_PERCENTS, _unpercented), (_ESCAPES, _unescaped)):
+            for pattern, decode in ((PERCENTS, unpercented), (ESCAPES, unescaped)):
                 if pattern.search(rest):
                     coded = decode(text)
                     edits += coded.outer(self.text(coded.text, (), False, layer + 1))
@@ -316,6 +325,10 @@ class _Walk:
             else:
                 merged.append((start, end, new))
         return merged
+
+
+def _order(edit: Edit) -> tuple[int, int]:
+    return edit[0], -edit[1]
 
 
 # What a policy is made of.
@@ -353,353 +366,3 @@ def _action(states: States) -> str | None:
         return None
     actions = [state.get("") for state in states]
     return next((action for action in ACTIONS if action in actions), None)
-
-
-# What a credential is called. `docs/redaction.rst` has this as a table.
-
-_ANYWHERE = (
-    r"(?:set ?)?cookies?|authorization|credentials?|jwt|bearer|\w*tokens?|\w*secrets?"
-    r"|\w*password\w*|pass words?|\w*passwd\w*|pass ?phrase|pass ?code|pwd|\w*parola\w*|\w*sifre(?:si|m|n|niz)?"
-    r"|(?:\w*api|access|private|secret|auth|encryption|signing) ?keys?|\w*apikeys?"
-    r"|\w*session ?(?:id|key)|\w*sess ?id|cvv|cvc|otp|totp"
-    r"|(?:security|verification|sms|auth) ?code|(?:guvenlik|onay|dogrulama|sms) ?(?:kodu?|numarasi)"
-)
-_CARD = r"(?:\w*card|cc|\w*kart|karti) ?(?:number|num|no|nr|numara|numarasi)"
-_AT_THE_END = r"auth|pin|pan|sid|csc|pin ?code|credit ?card|kredi ?karti?"
-_ALONE = r"session|pass"
-_CREDENTIAL = re.compile(rf"(?:^|\ )(?:{_ANYWHERE}|{_CARD})(?:\ |$)|(?:^|\ )(?:{_AT_THE_END})$|^(?:{_ALONE})$")
-_ABOUT = re.compile(r"(?:^| )(?:at|count|date|enabled|length|policy|required|size|status|strength|type)$")
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-
-
-def _words(name: str) -> str:
-    """Return a name's words in lower case, without accents and digits: ``newŞifre2`` is ``new sifre``."""
-    if not name.isascii():
-        name = "".join(char for char in unicodedata.normalize("NFKD", name) if not unicodedata.combining(char))
-    return " ".join(_WORD.findall(name.replace("ı", "i"))).lower()
-
-
-def _says_credential(name: str, parent: str | None) -> bool:
-    words = _words(name)
-    if _ABOUT.search(words):
-        return False
-    if _CREDENTIAL.search(words):
-        return True
-    # {"card": {"number": …}}
-    return bool(parent) and re.fullmatch(_CARD, f"{_words(parent or '').rpartition(' ')[2]} {words}") is not None
-
-
-_STEMS = tuple(
-    "cookie auth token pass secret sess key pan pin sid cred jwt bearer pwd parola sifre cvv cvc csc otp "  # noqa: SIM905
-    "code card kart guvenlik onay dogrulama sms".split()  # as a list it would take 30 lines
-)
-_CC = re.compile("cc(?![a-mo-z])")
-
-
-def _harmless(text: str) -> bool:
-    """Whether a text cannot hold a credential: no name does without one of these stems, spelled plainly."""
-    if "\\" in text or "%" in text or "@" in text:
-        return False
-    if not text.isascii():
-        text = unicodedata.normalize("NFKD", text.replace("ı", "i")).encode("ascii", "ignore").decode()
-    text = text.lower()
-    return not any(stem in text for stem in _STEMS) and not _CC.search(text)
-
-
-_remembered = lru_cache(maxsize=4096)(_says_credential)
-
-
-def _is_credential(name: str, parent: str | None = None) -> bool:
-    """Whether a name, or a name within a parent's, says that its value is a credential."""
-    return _remembered(name, parent) if len(name) < 200 else _says_credential(name, None)
-
-
-# JSON, as places in its text.
-
-_TOKEN = re.compile(
-    r"""[ \t\r\n]*+(?:(?P<comma>,)[ \t\r\n]*+)?(?:(?P<key>"[^"\\]*+(?:\\.[^"\\]*+)*+")[ \t\r\n]*+:[ \t\r\n]*+)?"""
-    r"""(?:(?P<string>"[^"\\]*+(?:\\.[^"\\]*+)*+")|(?P<literal>[-+.\w]++)|(?P<open>[{\[])|(?P<cut>"[^"\\]*+(?:\\.[^"\\]*+)*+\\?\Z))"""
-    r"""|[ \t\r\n]*+(?P<close>[}\]])""",
-    re.DOTALL,
-)
-_COMMA, _KEY, _STRING, _LITERAL, _OPEN, _CUT, _CLOSE = range(1, 8)
-
-
-_ANY = re.compile(r"""[ \t\r\n]++|("[^"\\]*+(?:\\.[^"\\]*+)*+")""", re.DOTALL)
-
-
-class _Node(msgspec.Struct, gc=False):
-    """A value: the key or None, where its member or item begins, where it starts and ends, and what is in it."""
-
-    name: str | None
-    begin: int
-    start: int
-    end: int
-    kids: list[_Node] | None
-    """None in a scalar."""
-    states: States = ()
-
-
-def _parse(text: str) -> tuple[list[_Node], bool]:
-    """Return the values that a text of JSON holds, one after the other, and whether all of it was understood.
-
-    What is not closed goes to the text's end.
-    """
-    roots: list[_Node] = []
-    parents: list[_Node] = []
-    kids, in_object, at, whole = roots, False, 0, True
-    for token in _TOKEN.finditer(text):
-        if token.start() != at:
-            whole = False
-        at, kind = token.end(), token.lastindex or 0
-        if kind == _CLOSE:
-            if not parents:
-                whole = False
-                continue
-            node = parents.pop()
-            node.end = at
-            whole = whole and text[at - 1] == ("}" if in_object else "]")
-            kids = cast(list[_Node], parents[-1].kids) if parents else roots
-            in_object = bool(parents) and text[parents[-1].start] == "{"
-            continue
-        start = begin = token.start(kind)
-        comma, key = token.group(_COMMA, _KEY)
-        name = None
-        if key is not None:
-            begin, name = token.start(_KEY), _plain(key[1:-1])
-        # A comma before all but the first; without one, only containers follow each other, as lines of JSON do.
-        if (comma is None) == bool(kids) and (parents or kind != _OPEN or kids[-1].kids is None):
-            whole = False
-        if (key is not None) != in_object:
-            whole = False
-        node = _Node(name, begin, start, at, None)
-        kids.append(node)
-        if kind == _OPEN:
-            node.kids = kids = []
-            parents.append(node)
-            in_object = text[start] == "{"
-        elif kind == _CUT:
-            whole = False
-    for node in parents:
-        node.end = len(text)
-    return roots, whole and not parents and not text[at:].strip()
-
-
-def _labelled(text: str, parent: _Node, node: _Node) -> tuple[str, _Node] | None:
-    """Return the name and the value of ``["Cookie", …]`` in a list, or of ``{"name": "Cookie", "value": …}``."""
-    kids = node.kids or []
-    if text[node.start] == "{":
-        named = {kid.name.lower(): kid for kid in kids if kid.name}
-        label, value = named.get("name") or named.get("key"), named.get("value")
-    elif len(kids) == 2 and parent.start >= 0 and text[parent.start] == "[":
-        label, value = kids
-    else:
-        return None
-    if label is None or value is None or text[label.start] != '"':
-        return None
-    return _plain(text[label.start + 1 : label.end - 1]), value
-
-
-def _members(line: bytes) -> list[tuple[str, int, int, int]]:
-    """Return a record's fields: name, where the member begins, where the value starts and ends."""
-    try:
-        fields = _decode_fields(line)
-    except (msgspec.DecodeError, RecursionError):
-        fields = {}
-    end, members = 0, []
-    for name, value in fields.items():
-        begin = end + 1
-        start = begin + len(name.encode()) + 3
-        end = start + len(memoryview(value))
-        members.append((name, begin, start, end))
-    if end + 1 == len(line):  # or a name was escaped, or there twice
-        return members
-    members = []
-    roots, _ = _parse(line.decode("latin-1"))  # in which places are those of bytes
-    for node in (roots and roots[0].kids) or ():
-        name = node.name or ""
-        if not name.isascii():
-            with suppress(UnicodeError):
-                name = name.encode("latin-1").decode()
-        members.append((name, node.begin, node.start, node.end))
-    return members
-
-
-_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-
-
-# Text within text.
-
-_MARKS = re.compile(r"""[=:%\\@{\["]""")
-_ESCAPES = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
-_PERCENTS = re.compile(  # a character of UTF-8, or an octet
-    r"%[cd][0-9a-f]%[89ab][0-9a-f]|%e[0-9a-f](?:%[89ab][0-9a-f]){2}|%f[0-9a-f](?:%[89ab][0-9a-f]){3}|%[0-9a-f]{2}",
-    re.IGNORECASE,
-)
-_CONTROLS = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
-
-
-class _Layer(NamedTuple):
-    """A decoded text, and for places in it (sorted) the places in the text that it came from."""
-
-    text: str
-    encode: Callable[[str], str]
-    inner: Sequence[int] = (0,)
-    coded: Sequence[int] = (0,)
-
-    def outer(self, edits: list[Edit]) -> list[Edit]:
-        """Return edits of the decoded text as edits of the text that it came from."""
-        return [(self._place(start), self._place(end), self.encode(new)) for start, end, new in edits]
-
-    def _place(self, place: int) -> int:
-        nearest = bisect_right(self.inner, place) - 1
-        return self.coded[nearest] + place - self.inner[nearest]
-
-
-def _layer(
-    text: str, pattern: re.Pattern[str], decode: Callable[[re.Match[str]], str], encode: Callable[[str], str]
-) -> _Layer:
-    """Return a text with each thing that the pattern finds decoded into a character."""
-    parts: list[str] = []
-    inner, coded = [0], [0]
-    at = place = 0
-    for found in pattern.finditer(text):
-        start, end = found.span()
-        parts += text[at:start], decode(found)
-        place += start - at + 1
-        at = end
-        inner.append(place)
-        coded.append(at)
-    return _Layer("".join(parts) + text[at:], encode, inner, coded)
-
-
-def _unescaped(text: str) -> _Layer:
-    """Return what is between the quotes of a JSON string; also of a broken one."""
-    return _layer(text, _ESCAPES, _escape, _escaped) if "\\" in text else _Layer(text, _escaped)
-
-
-def _plain(text: str) -> str:
-    return _unescaped(text).text if "\\" in text else text
-
-
-def _escape(found: re.Match[str]) -> str:
-    code, char = found.groups()
-    return _CONTROLS.get(char, char) if char else chr(int(code, 16))
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
-
-
-def _unpercented(text: str) -> _Layer:
-    """Return what a form or a URL stands for."""
-    return _layer(text.replace("+", " "), _PERCENTS, _octets, lambda new: quote(new, safe=""))
-
-
-def _octets(found: re.Match[str]) -> str:
-    char = bytes.fromhex(found[0].replace("%", "")).decode("utf-8", "replace")
-    return char if len(char) == 1 else "\ufffd"
-
-
-# Text that is no JSON, or broken: whatever looks like a name and its value.
-
-_NAMED = re.compile(r"""(?<![\w.\-\[\]%+$])([\w.\-\[\]%+$]++)(["'])?(?(2)\s*+|[ \t]*+)([=:])(?(2)\s*+|[ \t]*+)""")
-_QUOTE = re.compile(
-    r"""[bru]?["][^"\\]*+(?:\\.[^"\\]*+)*+\\?["]?|[bru]?['][^'\\]*+(?:\\.[^'\\]*+)*+\\?[']?""", re.DOTALL
-)
-_NESTED = re.compile(rf"{_QUOTE.pattern}|([{{\[(])|([}}\])])", re.DOTALL)
-_BARE = re.compile(r"[^,}\]\r\n]*")
-_REST_OF_HEADER = re.compile(r"[^\r\n]*+(?:\r?\n[ \t][^\r\n]*+)*+")
-_END_IN_FORM = re.compile(r"""[&\r\n]|;[ \t]++(?=[\w.\-]+=)|["'](?=\s*+[,}\]])|\Z""")
-_END_IN_URL = re.compile(rf"#|{_END_IN_FORM.pattern}")
-_JSON_IN_FORM = re.compile(r"""=((?:[{\["]|%7B|%5B|%22)[^&\r\n]++)""", re.IGNORECASE)
-_URL = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.\-]*:/)?/")
-_USER_INFO = re.compile(r"""(?<=//)[^/?#\s"'<>\\]+(?=@)""")
-_PART = re.compile(
-    r"""\bname=(?:"([^"\r\n]*)"|([^\s;"]+))[^\r\n]{0,500}+(?:\r?\n[^\r\n]+){0,9}+\r?\n\r?\n""", re.IGNORECASE
-)
-_BOUNDARY = re.compile(r"\s*(--[^\s]+)")
-
-
-def _loose(text: str) -> list[Edit]:
-    """Return the edits of credentials in any text: a form, a URL, headers, multipart, JSON or Python cut off."""
-    edits = [(*found.span(), _PERCENT) for found in _USER_INFO.finditer(text)] if "@" in text else []
-    end = 0
-    for found in _NAMED.finditer(text):
-        name, quoted, separator = found.groups()
-        start = found.end()
-        if found.start() < end or not _is_credential(unquote(name) if "%" in name else name):
-            continue
-        # A string may be the next name, where this one's value is missing.
-        string = _string(text, start, quoted is not None, separator)
-        last, new = (string, _QUOTED) if string else _value(text, start, quoted is not None, separator)
-        end = start if string else last
-        if text[start:last].strip(" \t=") and not (quoted and text[start:last].strip() in ("null", "None")):
-            edits.append((start, last, new))
-    end = 0
-    for found in _PART.finditer(text) if "\n" in text else ():
-        if found.start() >= end and _is_credential(found[1] or found[2] or ""):
-            boundary = _BOUNDARY.match(text)
-            stop = re.compile(r"\r?\n" + re.escape(boundary[1] if boundary else "--") + r"|\Z")
-            end = cast(re.Match[str], stop.search(text, found.end())).start()
-            edits.append((found.end(), end, REDACTED))
-    return edits
-
-
-def _string(text: str, start: int, quoted: bool, separator: str) -> int | None:
-    """Return where the string ends that starts here, if one does. ``quoted``: its name was."""
-    string = _QUOTE.match(text, start) if quoted or separator == "=" else None
-    if string and (separator == ":" or text[string.end() : string.end() + 1] in ("", *" \t\r\n,;&>/")):
-        return string.end()
-    return None
-
-
-def _value(text: str, start: int, quoted: bool, separator: str) -> tuple[int, str]:
-    """Return where the value ends that starts here and is no string, and what stands for it."""
-    if separator == "=":
-        pattern = _END_IN_URL if _URL.match(text) else _END_IN_FORM
-        return cast(re.Match[str], pattern.search(text, start)).start(), _PERCENT
-    if not quoted:
-        return cast(re.Match[str], _REST_OF_HEADER.match(text, start)).end(), REDACTED
-    depth = 0
-    for token in _NESTED.finditer(text, start) if text[start : start + 1] in ("{", "[") else ():
-        depth += (token[1] is not None) - (token[2] is not None)
-        if depth == 0:
-            return token.end(), _QUOTED
-    if depth:
-        return len(text), _QUOTED
-    return cast(re.Match[str], _BARE.match(text, start)).end(), _QUOTED
-
-
-# Edits.
-
-
-_DONE = re.compile(
-    r"""(?P<quote>(?<!\\)\\*+"|%(?:25)*+22|)(?:\[|%(?:25)*+5B)redacted(?:\]|%(?:25)*+5D)(?P=quote)""", re.IGNORECASE
-)
-
-
-def _order(edit: Edit) -> tuple[int, int]:
-    return edit[0], -edit[1]
-
-
-def _spliced(text: AnyStr, edits: list[tuple[int, int, AnyStr]]) -> AnyStr:
-    """Return a text with edits made, which are sorted and do not overlap."""
-    if not edits:
-        return text
-    parts, at = [], 0
-    for start, end, new in edits:
-        parts += [text[at:start], new]
-        at = end
-    return text[:0].join(parts) + text[at:]
-
-
-def _removals(spans: Sequence[tuple[int, int]], gone: Collection[int]) -> list[tuple[int, int]]:
-    """Return what to cut so that some members or items go, each with one comma."""
-    last = max((place for place in range(len(spans)) if place not in gone), default=-1) if gone else 0
-    return [
-        (spans[place][0], spans[place + 1][0])
-        if place < last
-        else (spans[place - 1][1] if place else spans[0][0], spans[place][1])
-        for place in sorted(gone)
-    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -83,6 +84,13 @@ def test_the_protocol_has_no_cycle() -> None:
     order = list(TopologicalSorter(graph).static_order())  # raises CycleError where there is a cycle
 
     assert order.index(f"{PROTOCOL}.errors") < order.index(f"{PROTOCOL}.window") < order.index(f"{PROTOCOL}.export")
+
+
+def test_the_room_has_a_map() -> None:
+    """The docstring of the room says of each module where it belongs."""
+    named = re.findall(r"`(\w+)`", (audit_events.__doc__ or "").partition("Nothing here imports")[0])
+
+    assert sorted(set(named)) == sorted(path.stem for path in MODULES.values())
 
 
 def test_one_room_sends_http() -> None:

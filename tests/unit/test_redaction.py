@@ -17,15 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_akinon.audit_events.credentials import harmless, says_credential
 from airflow_provider_akinon.audit_events.errors import InvalidInput
-from airflow_provider_akinon.audit_events.redaction import (
-    FIELDS,
-    REDACTED,
-    Redaction,
-    _flat_without_credentials,
-    _harmless,
-    _says_credential,
-)
+from airflow_provider_akinon.audit_events.loose_text import REDACTED
+from airflow_provider_akinon.audit_events.redaction import FIELDS, Redaction, _flat_without_credentials
 
 KEY = b"a made-up key, long enough"
 FORM = quote(REDACTED)
@@ -214,7 +209,7 @@ def test_a_name_says_what_it_names(name: str) -> None:
     """These names are credentials', as keys and in forms, and no shortcut overlooks them."""
     assert redacted("post_data", dumps({"x": 1, name: "hush"})) == dumps({"x": 1, name: REDACTED})
     assert redacted("post_data", dumps(f"x=1&{quote(name)}=hush")) == dumps(f"x=1&{quote(name)}={FORM}")
-    assert not _harmless(name)
+    assert not harmless(name)
 
 
 LETTERS = st.sampled_from(
@@ -226,7 +221,7 @@ LETTERS = st.sampled_from(
 @given(st.lists(st.sampled_from(CREDENTIALS) | LETTERS, max_size=8).map("".join))
 def test_the_shortcut_overlooks_no_name(name: str) -> None:
     """Whatever name is a credential's, the search that spares most fields a closer look does not spare it."""
-    assert not (_says_credential(name, None) and _harmless(f"x{name}y=1"))
+    assert not (says_credential(name, None) and harmless(f"x{name}y=1"))
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -234,7 +229,7 @@ def test_a_name_that_only_looks_alike_stays(name: str) -> None:
     """Names are matched by whole words, so these are not credentials'; written twice, so that no shortcut is taken."""
     for value in (dumps({name: "x", "cookie_policy": 1}), dumps(f"a=1&{quote(name)}=x&cookie_policy=1")):
         assert redacted("post_data", value) == value
-    assert not _says_credential(name, None)
+    assert not says_credential(name, None)
 
 
 def test_other_fields_are_not_looked_into() -> None:
