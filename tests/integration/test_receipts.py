@@ -171,14 +171,14 @@ def test_the_first_count_is_told(
     shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where events came while the window was read, both counts are in the receipt, and the last is the object's."""
-    from airflow_provider_akinon.audit_events.reading import Reader
+    from airflow_provider_akinon.audit_events.reading import Count, Reader
 
     count = Reader.count
 
-    def late(self: Reader, window: Any) -> int:
+    def late(self: Reader) -> Count:
         monkeypatch.setattr(Reader, "count", count)
         shop.insert([{"timestamp": filled.start + 7 * SECOND}])
-        return count(self, window)
+        return count(self)
 
     monkeypatch.setattr(Reader, "count", late)
     export(bucket, *filled)
