@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
 
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
+from tests.support.servers import NARROW_KEY, Connect
 
 # Before anything imports Airflow, which reads them then.
 os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
@@ -33,12 +34,12 @@ def s3() -> Iterator[LocalS3]:
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[Sandbox]:
     """A plain API with 30,000 events in the ten days before `UNTIL`. Do not change its events; start your own."""
-    with Sandbox.start(events=30_000, days=10, until=UNTIL, narrow_key="narrow-key") as api:
+    with Sandbox.start(events=30_000, days=10, until=UNTIL, narrow_key=NARROW_KEY) as api:
         yield api
 
 
 @pytest.fixture
-def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
     """Return a function that makes ``akinon_default`` a connection to a sandbox, with fields replaced."""
 
     def connect(api: Sandbox, extra: dict[str, object] | None = None, **fields: object) -> None:

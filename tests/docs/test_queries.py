@@ -9,7 +9,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -19,8 +18,9 @@ import pytest
 from airflow_provider_akinon.audit_events.parquet import write_parquet
 from airflow_provider_akinon.sandbox.generate import Shop
 from airflow_provider_akinon.sandbox.s3 import LocalS3
+from tests.support.paths import DOCS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "querying.rst").read_text()
+PAGE = (DOCS / "querying.rst").read_text()
 PREFIX = "s3://audit-archive/akinon/audit-events/shop.example.com/remote/1"
 FORMATS = ("jsonl.gz", "jsonl", "parquet")
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).parents[2] / "example_dags"
+from tests.support.paths import EXAMPLES
+
 ALL = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 ON_AIRFLOW_3_ONLY = ["akinon_change_alert"]
 AIRFLOW_3 = not version("apache-airflow").startswith("2.")

@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from airflow_provider_akinon.transfers.audit_events_to_s3 import AuditEventsToS3Operator
+from tests.support.paths import EXAMPLES
 
-EXAMPLES = Path(__file__).parents[2] / "example_dags"
 BUCKET = "example-archive"
 SEALED = "sealed-archive"
 UNTIL = datetime(2026, 2, 1, tzinfo=UTC)

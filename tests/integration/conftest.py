@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
-from exporting import DAY, Span
 
-from airflow_provider_akinon.audit_events import api as api_module
+from airflow_provider_akinon.audit_events.api import AuditEventsApi
+from airflow_provider_akinon.hooks import akinon
 from airflow_provider_akinon.sandbox import Sandbox
-
-NARROW_KEY = "narrow-key"
-UNTIL = datetime(2026, 2, 1, tzinfo=UTC)
+from tests.support.clock import HastyClock
+from tests.support.exporting import DAY, Span
+from tests.support.http_server import write_certificate
+from tests.support.servers import NARROW_KEY, UNTIL, Connect, Hostile
 
 _days = itertools.count()
 
@@ -35,8 +38,8 @@ def day() -> Span:
 
 
 @pytest.fixture
-def hostile(connect: Callable[..., None]) -> Iterator[Callable[..., Sandbox]]:
-    """Starts an API with flags and makes it ``akinon_default``, with the connection's ``extra``."""
+def hostile(connect: Connect) -> Iterator[Hostile]:
+    """Starts worse APIs, which end with the test."""
     with ExitStack() as stack:
 
         def start(extra: dict[str, object] | None = None, **flags: Any) -> Sandbox:
@@ -49,5 +52,11 @@ def hostile(connect: Callable[..., None]) -> Iterator[Callable[..., Sandbox]]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client tries again as often as it does, without the half minute of waiting in between."""
-    monkeypatch.setattr(api_module, "_backoff", lambda _: 0.0)
+    """The hook's client tries again as often as it does, without the half minute of waiting in between."""
+    monkeypatch.setattr(akinon, "AuditEventsApi", partial(AuditEventsApi, clock=HastyClock()))
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for 127.0.0.1 that nobody signed but itself, and its private key, in one file."""
+    return write_certificate(tmp_path_factory.mktemp("tls") / "self-signed.pem")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import ipaddress
 import json
 import logging
 import pickle
@@ -12,19 +11,12 @@ import socket
 import ssl
 import traceback
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-from exporting import Span, execute, export, objects, spread, the_object
-from wire import Wire
 
 from airflow_provider_akinon.audit_events.errors import (
     AkinonError,
@@ -36,8 +28,10 @@ from airflow_provider_akinon.audit_events.errors import (
 from airflow_provider_akinon.hooks.akinon import AkinonHook
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
-
-Connect = Callable[..., None]
+from tests.support.exporting import Span, execute, export, objects, spread, the_object
+from tests.support.http_server import free_port
+from tests.support.servers import Connect, Hostile
+from tests.support.wire import Wire
 
 KEY = "k3y/of+the=shop%7E&more"
 FORMS = (
@@ -55,34 +49,6 @@ def guarded() -> Iterator[Sandbox]:
     """An API whose key would be found in any output."""
     with Sandbox.start(events=0, key=KEY) as api:
         yield api
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate of 127.0.0.1 that no authority signed, with its key, in one PEM file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sandbox")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "server.pem"
-    path.write_bytes(
-        made.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return path
 
 
 @pytest.fixture
@@ -127,13 +93,6 @@ def all_of(error: BaseException) -> str:
     return "\n".join(texts)
 
 
-def refused_port() -> int:
-    """Return a port where nobody listens."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 CASES: dict[str, tuple[dict[str, Any], type[AkinonError], bool, str]] = {
     # what to change in the connection, the error, whether it is final, what the Test button says
     "wrong-key": (
@@ -161,7 +120,7 @@ CASES: dict[str, tuple[dict[str, Any], type[AkinonError], bool, str]] = {
         r"The host of https://no-such-shop\.invalid is unknown: its name does not resolve\. Check Host",
     ),
     "refused-port": (
-        {"host": f"http://127.0.0.1:{refused_port()}"},
+        {"host": f"http://127.0.0.1:{free_port()}"},
         Unreachable,
         False,
         r"http://127\.0\.0\.1:\d+ is not reachable: .*refused.*Check Host and Port",
@@ -255,9 +214,7 @@ def test_plain_http_where_tls_is_meant(
     no_key_in(message, said())
 
 
-def test_a_redirect_does_not_get_the_key(
-    hostile: Callable[..., Sandbox], bucket: str, day: Span, said: Callable[[], str]
-) -> None:
+def test_a_redirect_does_not_get_the_key(hostile: Hostile, bucket: str, day: Span, said: Callable[[], str]) -> None:
     """An answer that leads to another port is refused, and nobody even connects there."""
     with socket.create_server(("127.0.0.1", 0)) as elsewhere:
         target = f"http://127.0.0.1:{elsewhere.getsockname()[1]}"
@@ -291,7 +248,7 @@ def test_the_key_is_nowhere_in_a_success(
         f"Connected to {guarded.url}: the key sees {guarded.count()} audit events of remote id 1",
     )
     api = hook.get_conn()
-    reprs = [repr(one) for one in (hook, vars(hook), api, vars(api), hook.settings, api._pace)]
+    reprs = [repr(one) for one in (hook, vars(hook), api, vars(api), hook.settings)]
     no_key_in(said(), message, json.dumps(result), str(stored.head), *reprs, repr(stored.lines))
 
 

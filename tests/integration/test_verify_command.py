@@ -15,7 +15,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from sealed import (
+
+from airflow_provider_akinon import __main__, __version__
+from airflow_provider_akinon.audit_events.verification import Status
+from airflow_provider_akinon.sandbox import Sandbox
+from airflow_provider_akinon.sandbox.s3 import LocalS3
+from tests.support.sealed import (
     ANOTHER_KEY,
     DAYS,
     EMPTY,
@@ -28,11 +33,6 @@ from sealed import (
     period_of,
     window_of,
 )
-
-from airflow_provider_akinon import __main__, __version__
-from airflow_provider_akinon.audit_events.verification import Status
-from airflow_provider_akinon.sandbox import Sandbox
-from airflow_provider_akinon.sandbox.s3 import LocalS3
 
 PUBLIC_PEM = f"-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA{KEY.public}\n-----END PUBLIC KEY-----\n"
 SOMEWHERE = "s3://audit-archive/akinon"

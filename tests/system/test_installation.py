@@ -14,18 +14,18 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from airflow_installation import AIRFLOW_3, AirflowInstallation, Run
 
 from airflow_provider_akinon import __version__
 from airflow_provider_akinon.connection_form import FIELDS
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
+from tests.support.airflow_installation import AIRFLOW_3, AirflowInstallation, Run
+from tests.support.paths import EXAMPLES
 
 pytestmark = pytest.mark.system
 on_3 = pytest.mark.skipif(not AIRFLOW_3, reason="this is how Airflow 3 does it")
 on_2 = pytest.mark.skipif(AIRFLOW_3, reason="this is how Airflow 2 does it")
 
-EXAMPLES = Path(__file__).parents[2] / "example_dags"
 BUCKET = "audit-archive"
 DAG_ID = "akinon_daily_export"
 EVENTS = 5_000

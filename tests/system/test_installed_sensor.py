@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from airflow_installation import AIRFLOW_3, AirflowInstallation
 
 from airflow_provider_akinon.sandbox import Sandbox
+from tests.support.airflow_installation import AIRFLOW_3, AirflowInstallation
 
 pytestmark = pytest.mark.system
 

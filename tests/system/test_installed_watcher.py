@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow_installation import AIRFLOW_3, AirflowInstallation
 
 from airflow_provider_akinon.sandbox import Sandbox
+from tests.support.airflow_installation import AIRFLOW_3, AirflowInstallation
 
 pytestmark = [pytest.mark.system, pytest.mark.skipif(not AIRFLOW_3, reason="Airflow 2 has no asset watchers")]
 

@@ -18,10 +18,11 @@ from airflow_provider_akinon.operators.audit_archive import SealAuditArchiveOper
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from airflow_provider_akinon.transfers.audit_events_to_s3 import AuditEventsToS3Operator
+from tests.support.paths import ROOT
+from tests.support.servers import Connect
 
 pytestmark = pytest.mark.system
 
-SOURCE = Path(__file__).parents[2]
 LINE = ".".join(version("apache-airflow").split(".")[:2])
 INSTALL_TIMEOUT = 900.0
 """Seconds to install Airflow; from a cache it takes a few."""
@@ -69,9 +70,9 @@ def wheel(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of the source tree."""
     folder = tmp_path_factory.mktemp("wheel")
     if uv := shutil.which("uv"):
-        run(uv, "build", "--wheel", "--out-dir", folder, SOURCE, timeout=INSTALL_TIMEOUT)
+        run(uv, "build", "--wheel", "--out-dir", folder, ROOT, timeout=INSTALL_TIMEOUT)
     else:
-        run(python, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", folder, SOURCE, timeout=INSTALL_TIMEOUT)
+        run(python, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", folder, ROOT, timeout=INSTALL_TIMEOUT)
     [wheel] = folder.glob("*.whl")
     return wheel
 
@@ -79,7 +80,7 @@ def wheel(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def installed(python: Path, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     """Runs ``python`` with arguments where the wheel is installed, and returns its output."""
-    constraints = SOURCE / "constraints" / f"airflow-{LINE}.txt"
+    constraints = ROOT / "constraints" / f"airflow-{LINE}.txt"
     install = ["install", "--constraint", str(constraints), f"airflow-provider-akinon[sandbox] @ {wheel.as_uri()}"]
     if uv := shutil.which("uv"):
         run(uv, "pip", *install, "--python", python, timeout=INSTALL_TIMEOUT)
@@ -93,8 +94,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     """Every module is in the wheel, and the mark that it is typed; no test, no documentation, no example."""
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
 
-    package = SOURCE / "airflow_provider_akinon"
-    modules = {str(path.relative_to(SOURCE)) for path in package.rglob("*.py")}
+    package = ROOT / "airflow_provider_akinon"
+    modules = {str(path.relative_to(ROOT)) for path in package.rglob("*.py")}
     assert names == {*modules, "airflow_provider_akinon/py.typed"}
 
 
@@ -130,7 +131,7 @@ def test_an_archive_is_verified_without_airflow(
     s3: LocalS3,
     bucket: str,
     sandbox: Sandbox,
-    connect: Callable[..., None],
+    connect: Connect,
     tmp_path: Path,
 ) -> None:
     """The command verifies a sealed archive, and finds a changed byte, where no Airflow is configured."""

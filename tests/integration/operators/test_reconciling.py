@@ -1,0 +1,787 @@
+"""Reconciling finds what came late, vanished or was changed, mends what can be mended, and loses nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import pairwise
+from random import Random
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+
+from airflow_provider_akinon.audit_events.errors import ObjectChanged
+from airflow_provider_akinon.audit_events.parquet import read_lines
+from airflow_provider_akinon.operators.audit_archive import ReconcileAuditEventsOperator, re_export
+from airflow_provider_akinon.sandbox import Sandbox
+from airflow_provider_akinon.sandbox.s3 import LocalS3
+from tests.support.exporting import (
+    DAY,
+    MICROSECOND,
+    SECOND,
+    Span,
+    Stored,
+    everything,
+    execute,
+    export,
+    list_requests,
+    objects,
+    receipts,
+    spread,
+    the_object,
+)
+from tests.support.http_server import Answer, Request, Server, page, problem
+from tests.support.servers import Connect
+
+FORMATS = ("jsonl.gz", "jsonl", "parquet")
+HOUR = timedelta(hours=1)
+ALL = 1_000
+"""A sample that no test's events exceed."""
+PSEUDONYMS = {"user.email": "hmac", "user.phone": "mask", "remote_addr": "hmac", "user.avatar": "drop"}
+SECRET = "the-key-of-all-pseudonyms"
+
+KINDS: dict[str, dict[str, Any]] = {
+    "jsonl.gz": {"format": "jsonl.gz"},
+    "jsonl": {"format": "jsonl"},
+    "parquet": {"format": "parquet"},
+    "filters": {"filters": {"user": 7}},
+    "key": {"s3_key": "akinon/audit-events/kept/elsewhere.gz"},
+    "credentials": {"redact": "credentials"},
+    "paths": {"redact": {"user.email": "mask", "content": "drop"}},
+    "hmac": {"redact": PSEUDONYMS, "redact_conn_id": "pseudonyms"},
+    "parquet-hmac": {"redact": PSEUDONYMS, "redact_conn_id": "pseudonyms", "format": "parquet"},
+}
+"""Arguments with which a window was exported."""
+
+
+@pytest.fixture(scope="module")
+def client(s3: LocalS3) -> Any:
+    return s3.client()
+
+
+@pytest.fixture(autouse=True)
+def one_client(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks and tests share a client of S3: to make one takes longer than all else that they do."""
+    monkeypatch.setattr(S3Hook, "get_conn", lambda _: client)
+    monkeypatch.setattr(LocalS3, "client", lambda _: client)
+
+
+@pytest.fixture(autouse=True)
+def pseudonyms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections whose passwords are keys of pseudonyms."""
+    for name, password in (("PSEUDONYMS", SECRET), ("OTHERS", f"not-{SECRET}"), ("EMPTY", "")):
+        connection = json.dumps({"conn_type": "generic", "password": password})
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", connection)
+
+
+@pytest.fixture
+def filled(shop: Sandbox, connect: Connect, day: Span) -> Span:
+    """A day with 12 events, half of them of the user 7."""
+    fill(shop, day, 12)
+    connect(shop)
+    return day
+
+
+def fill(shop: Sandbox, span: Span, number: int) -> list[str]:
+    return shop.insert({"timestamp": time, "user": 7 + place % 2} for place, time in enumerate(spread(span, number)))
+
+
+def add(shop: Sandbox, span: Span, number: int, **fields: Any) -> list[str]:
+    """Let events of the user 7 come late."""
+    times = (span.start + HOUR + place * SECOND for place in range(number))
+    return shop.insert({"timestamp": time, "user": 7, **fields} for time in times)
+
+
+def reconcile(bucket: str, span: Span, **arguments: Any) -> list[dict[str, Any]]:
+    """Reconcile as a task would, and return what goes to XCom, as it comes out of there."""
+    operator = ReconcileAuditEventsOperator(
+        task_id="reconcile", **{"s3_bucket": bucket, "start": span.start, "end": span.end, **arguments}
+    )
+    found: list[dict[str, Any]] = json.loads(json.dumps(operator.execute({})))
+    return found
+
+
+def refusal(bucket: str, span: Span, **arguments: Any) -> str:
+    """Reconcile and return the text of the task's final failure."""
+    with pytest.raises(AirflowFailException) as caught:
+        reconcile(bucket, span, **arguments)
+    return str(caught.value)
+
+
+def detail_requests(api: Sandbox, since: int) -> list[str]:
+    """Return the uuids that were asked for, one by one."""
+    return [
+        entry["path"].rstrip("/").rpartition("/")[2]
+        for entry in api.requests()[since:]
+        if not entry["path"].endswith("/audit-events/")
+    ]
+
+
+def events(stored: Stored) -> list[dict[str, Any]]:
+    """Return the events of an object of any format."""
+    if stored.key.endswith(".parquet"):
+        return [json.loads(line) for line in read_lines(io.BytesIO(stored.body))]
+    lines = stored.body.splitlines() if stored.key.endswith(".jsonl") else stored.lines
+    return [json.loads(line) for line in lines]
+
+
+def uuids(stored: Stored) -> list[str]:
+    return [event["uuid"] for event in events(stored)]
+
+
+def superseding(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the receipts that take the place of others."""
+    return [receipt for receipt in found if receipt["supersedes"]]
+
+
+# Late events.
+
+
+def test_late_events_in_thirty_of_forty_windows(shop: Sandbox, s3: LocalS3, connect: Connect, bucket: str) -> None:
+    """A thousand late events are found in just the windows where they are, by one request a window, and mended."""
+    random = Random(1_000)
+    whole = Span(datetime(2018, 1, 1, tzinfo=UTC), datetime(2018, 1, 1, tzinfo=UTC) + 40 * DAY)
+    days = [Span(whole.start + place * DAY, whole.start + (place + 1) * DAY) for place in range(40)]
+    for day in days:
+        shop.insert({"timestamp": time} for time in spread(day, random.randrange(6)))
+    connect(shop)
+    for day in days:
+        export(bucket, *day)
+    stored = {day: shop.count(*day) for day in days}
+    late_days = sorted(random.sample(days, 30))
+    edges = [0, *sorted(random.sample(range(1, 1_000), 29)), 1_000]
+    late = dict(zip(late_days, (end - start for start, end in pairwise(edges)), strict=True))
+    shop.insert(
+        {"timestamp": day.start + random.randrange(DAY // MICROSECOND) * MICROSECOND}
+        for day, number in late.items()
+        for _ in range(number)
+    )
+    before = len(shop.requests())
+
+    found = reconcile(bucket, whole)
+
+    requests = shop.requests()[before:]
+    assert len(requests) == 40
+    asked = [parse_qs(entry["query"]) for entry in requests]
+    assert sorted(query["timestamp__gte"] for query in asked) == [
+        [f"{day.start:%Y-%m-%d}T00:00:00.000Z"] for day in days
+    ]
+    assert all(query["limit"] == ["1"] for query in asked)
+    assert [(one["window"]["start"], one["window"]["end"], one["late"]) for one in found] == [
+        (f"{day.start:%Y-%m-%d}T00:00:00.000Z", f"{day.end:%Y-%m-%d}T00:00:00.000Z", number)
+        for day, number in late.items()
+    ]
+    assert [(one["stored"], one["counted"]) for one in found] == [
+        (stored[day], stored[day] + number) for day, number in late.items()
+    ]
+    assert {(one["vanished"], one["sampled"], one["repair"]) for one in found} == {(0, 0, None)}
+
+    mended = reconcile(bucket, whole, repair=True)
+
+    assert mended == [one | {"repair": "done"} for one in found]
+    objects_now = objects(s3, bucket)
+    assert [uuids(one) for one in objects_now] == [shop.uuids(*day) for day in days]
+    assert sum(map(len, map(uuids, objects_now))) == sum(stored.values()) + 1_000
+    kept = receipts(s3, bucket)
+    assert len(kept) == 70
+    assert sorted(one["window"]["start"] for one in superseding(kept)) == [
+        f"{day.start:%Y-%m-%dT00:00:00Z}" for day in late
+    ]
+    assert reconcile(bucket, whole, repair=True) == []
+
+
+@pytest.mark.parametrize("how", ["by hand", "repair"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_exported_again_as_it_was(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, kind: str, how: str) -> None:
+    """The object keeps its key, format, filters and redaction, and holds what an export today would."""
+    arguments = KINDS[kind]
+    export(bucket, *filled, **arguments)
+    before, [first] = the_object(s3, bucket), receipts(s3, bucket)
+    add(shop, filled, 3)
+    conn_id = arguments.get("redact_conn_id")
+
+    [found] = reconcile(bucket, filled, repair=how == "repair", redact_conn_id=conn_id)
+    if how == "by hand":
+        execute({}, s3_bucket=bucket, redact_conn_id=conn_id, **re_export(found))
+
+    assert (found["key"], found["late"]) == (before.key, 3)
+    assert found["repair"] == (None if how == "by hand" else "done")
+    after = the_object(s3, bucket)
+    assert after.key == before.key
+    assert uuids(after) == shop.uuids(*filled, **arguments.get("filters", {}))
+    assert len(uuids(after)) == len(uuids(before)) + 3
+    kept = receipts(s3, bucket)
+    [second] = superseding(kept)
+    assert (len(kept), len(second["supersedes"]), second["counts"]["lines"]) == (2, 1, len(uuids(after)))
+    for name in ("window", "filters", "source", "format", "redaction"):
+        assert second[name] == first[name]
+    # The events that were there are as they were, also where parts of them were removed.
+    held = {event["uuid"]: event for event in events(after)}
+    assert [held[event["uuid"]] for event in events(before)] == events(before)
+    added = [event for event in held.values() if event["uuid"] not in uuids(before)]
+    if conn_id:
+        assert all(event["user"]["email"].startswith("hmac-sha256:") for event in added)
+    assert all(("avatar" in event["user"]) is (conn_id is None) for event in added)
+    assert reconcile(bucket, filled) == []
+
+
+def test_late_again(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str) -> None:
+    """Of an object with several receipts, the one that none supersedes is compared with."""
+    export(bucket, *filled)
+    for number in (1, 2, 3):
+        add(shop, filled, number)
+        [found] = reconcile(bucket, filled, repair=True)
+        assert (found["late"], found["repair"]) == (number, "done")
+    assert reconcile(bucket, filled) == []
+    assert uuids(the_object(s3, bucket)) == shop.uuids(*filled)
+    assert len(receipts(s3, bucket)) == 4
+
+
+def test_upload_arguments_of_repairs(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str) -> None:
+    """What is written by a repair takes the operator's own upload arguments."""
+    export(bucket, *filled)
+    add(shop, filled, 1)
+
+    reconcile(bucket, filled, repair=True, extra_args={"Metadata": {"team": "security"}})
+
+    assert the_object(s3, bucket).head["Metadata"]["team"] == "security"
+
+
+# Which windows.
+
+
+def test_which_windows_are_looked_at(shop: Sandbox, connect: Connect, bucket: str, day: Span) -> None:
+    """Windows that have time in common with the span are counted, those that only touch it are not."""
+    hours = [Span(day.start + place * HOUR, day.start + (place + 1) * HOUR) for place in range(4)]
+    connect(shop)
+    for hour in hours:
+        export(bucket, *hour)
+        fill(shop, hour, 2)
+
+    def starts(start: datetime, end: datetime) -> list[str]:
+        before = len(shop.requests())
+        found = reconcile(bucket, Span(start, end))
+        assert len(list_requests(shop, before)) == len(found)
+        return [one["window"]["start"][11:13] for one in found]
+
+    assert starts(hours[1].start, hours[2].end) == ["01", "02"]
+    assert starts(hours[1].start + SECOND, hours[1].start + 2 * SECOND) == ["01"]
+    assert starts(hours[1].end - MICROSECOND, hours[2].start + MICROSECOND) == ["01", "02"]
+
+
+def test_the_runs_interval(shop: Sandbox, filled: Span, bucket: str) -> None:
+    """Without start and end, the span is the run's data interval."""
+    export(bucket, *filled)
+    add(shop, filled, 2)
+    operator = ReconcileAuditEventsOperator(task_id="reconcile", s3_bucket=bucket)
+
+    found = operator.execute({"data_interval_start": filled.start, "data_interval_end": filled.end})
+
+    assert [one["late"] for one in found] == [2]
+
+
+def test_two_formats_cost_one_request(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str) -> None:
+    """Objects of the same window and filters are told apart, and counted together."""
+    for format_ in FORMATS:
+        export(bucket, *filled, format=format_)
+    export(bucket, *filled, filters={"user": 8})
+    add(shop, filled, 4)
+    before = len(shop.requests())
+
+    found = reconcile(bucket, filled, repair=True)
+
+    assert [(one["format"], one["filters"], one["late"], one["repair"]) for one in found] == [
+        (format_, {}, 4, "done") for format_ in sorted(FORMATS)
+    ]
+    counted = [entry for entry in list_requests(shop, before) if "limit=1&" in entry["query"] + "&"]
+    assert sum("user=8" in entry["query"] for entry in counted) == 1
+    assert reconcile(bucket, filled) == []
+    assert sorted(len(uuids(one)) for one in objects(s3, bucket)) == [6, 16, 16, 16]
+
+
+def test_counting_costs_no_more(shop: Sandbox, filled: Span, bucket: str) -> None:
+    """Three formats of a window and one of its users are two requests, whatever else is stored."""
+    for format_ in FORMATS:
+        export(bucket, *filled, format=format_)
+    export(bucket, *filled, filters={"user": 8})
+    before = len(shop.requests())
+
+    assert reconcile(bucket, filled) == []
+
+    assert len(shop.requests()) - before == 2
+
+
+def test_other_sources_are_left_alone(
+    shop: Sandbox, s3: LocalS3, connect: Connect, filled: Span, bucket: str
+) -> None:
+    """Windows of another host below the same prefix are neither counted nor mended."""
+    export(bucket, *filled)
+    connect(shop, host=shop.url.replace("127.0.0.1", "localhost"))
+    theirs = export(bucket, *filled)["key"]
+    connect(shop)
+    add(shop, filled, 2)
+    before = len(shop.requests())
+
+    found = reconcile(bucket, filled)
+
+    assert len(shop.requests()) - before == 1
+    assert [one["late"] for one in found] == [2]
+    assert found[0]["key"] != theirs
+    reconcile(bucket, filled, repair=True)
+    assert {one.key == theirs: len(uuids(one)) for one in objects(s3, bucket)} == {True: 12, False: 14}
+
+
+def test_other_prefixes_are_left_alone(shop: Sandbox, filled: Span, bucket: str) -> None:
+    """Only what lies in the folder of the prefix is looked at."""
+    for prefix in ("mine", "mine-not"):
+        export(bucket, *filled, s3_prefix=prefix)
+    add(shop, filled, 1)
+
+    [found] = reconcile(bucket, filled, s3_prefix="mine")
+
+    assert found["key"].startswith("mine/")
+
+
+# Vanished events.
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_vanished_events_are_told_and_not_mirrored(
+    shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, format_: str
+) -> None:
+    """What the source has lost stays stored, byte for byte, whatever is asked for."""
+    export(bucket, *filled, format=format_)
+    before = [one.identity for one in everything(s3, bucket)]
+    shop.delete(uuids(the_object(s3, bucket))[:3])
+
+    for repair in (False, True):
+        [found] = reconcile(bucket, filled, repair=repair)
+        assert (found["stored"], found["counted"], found["late"], found["vanished"]) == (12, 9, 0, 3)
+        assert found["repair"] is None
+
+    with pytest.raises(AirflowSkipException):
+        re_export(found)
+    assert [one.identity for one in everything(s3, bucket)] == before
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_late_and_vanished_in_one_window(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, format_: str) -> None:
+    """Where events came and others went, the net is told, the repair refused, and the windows after it repaired."""
+    noon = filled.start + 12 * HOUR
+    morning, evening = Span(filled.start, noon), Span(noon, filled.end)
+    for half in (morning, evening):
+        export(bucket, *half, format=format_)
+    mixed, plain = objects(s3, bucket)
+    shop.delete(uuids(mixed)[:1])
+    add(shop, morning, 3)
+    add(shop, evening, 1)
+
+    found = reconcile(bucket, filled, repair=True)
+
+    assert [(one["late"], one["vanished"], one["repair"]) for one in found] == [(2, 0, "refused"), (1, 0, "done")]
+    kept, mended = objects(s3, bucket)
+    assert kept.identity == mixed.identity
+    assert uuids(mended) == shop.uuids(*evening)
+    assert uuids(mended) != uuids(plain)
+    assert len(receipts(s3, bucket)) == 3
+    # Mapped tasks come to the same end.
+    with pytest.raises(AirflowFailException, match="1 of the stored ones are no longer among them"):
+        execute({}, s3_bucket=bucket, **re_export(found[0]))
+    assert objects(s3, bucket)[0].identity == mixed.identity
+
+
+def test_as_many_came_as_went(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str) -> None:
+    """A count does not show it; a sample does."""
+    export(bucket, *filled)
+    lost = uuids(the_object(s3, bucket))[4]
+    shop.delete([lost])
+    add(shop, filled, 1)
+
+    assert reconcile(bucket, filled, repair=True) == []
+    [found] = reconcile(bucket, filled, sample=ALL)
+    assert (found["late"], found["vanished"], found["gone"], found["changed"]) == (0, 0, [lost], [])
+
+
+# Samples.
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_changed_event_is_found(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, kind: str) -> None:
+    """The sample finds the event and the names of its fields, and nothing where nothing was changed."""
+    arguments = KINDS[kind]
+    export(bucket, *filled, **arguments)
+    stored = uuids(the_object(s3, bucket))
+    conn_id = arguments.get("redact_conn_id")
+    before = len(shop.requests())
+    assert reconcile(bucket, filled, sample=ALL, redact_conn_id=conn_id) == []
+    assert sorted(detail_requests(shop, before)) == sorted(stored)
+    assert len(shop.requests()) - before == len(stored) + 1
+
+    shop.update(stored[3], url="https://shop.example.com/other/", object_id=1)
+    shop.update(stored[5], remote_addr="192.0.2.1")
+    [found] = reconcile(bucket, filled, sample=ALL, redact_conn_id=conn_id)
+
+    changed = {one["uuid"]: one["fields"] for one in found["changed"]}
+    assert changed == {stored[3]: ["object_id", "url"], stored[5]: ["remote_addr"]}
+    assert (found["sampled"], found["gone"], found["user_changed"]) == (len(stored), [], {"events": 0, "fields": []})
+    assert (found["late"], found["vanished"]) == (0, 0)
+
+
+CHANGES: list[tuple[Any, Any]] = [
+    (1, True),
+    (0, False),
+    (1, 1.0),
+    (1, "1"),
+    (2**70, 2**70 + 1),
+    (0.1, 0.10000000000000002),
+    (None, {}),
+    ([], {}),
+    ([1, 2], [2, 1]),
+    ({"a": None}, {}),
+    ({"a": [1, {"b": [1]}]}, {"a": [1, {"b": [True]}]}),
+    ({"a": [1, {"b": 1}]}, {"a": [1, {"b": 1, "c": 1}]}),
+    ("a\u2028b", "a b"),
+]
+"""What a field held when it was exported, and what it holds now."""
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("redact", [None, "credentials"])
+def test_what_counts_as_a_change(
+    shop: Sandbox, s3: LocalS3, connect: Connect, bucket: str, day: Span, format_: str, redact: str | None
+) -> None:
+    """A value is another one where its JSON is, to the type of a nested number; the order of keys does not count."""
+    same = [({"a": 1, "b": [1.5]}, {"b": [1.5], "a": 1})]
+    for place, (before, _) in enumerate(CHANGES + same):
+        shop.insert([{"timestamp": day.start + place * SECOND, "content": before}])
+    connect(shop)
+    export(bucket, *day, format=format_, redact=redact)
+    assert reconcile(bucket, day, sample=ALL) == []
+    stored = uuids(the_object(s3, bucket))
+    for uuid, (_, after) in zip(stored, CHANGES + same, strict=True):
+        shop.update(uuid, content=after)
+
+    [found] = reconcile(bucket, day, sample=ALL)
+
+    assert [one["uuid"] for one in found["changed"]] == stored[:-1]
+    assert {tuple(one["fields"]) for one in found["changed"]} == {("content",)}
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_what_is_known_of_a_person_is_told_apart(
+    shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, format_: str
+) -> None:
+    """A change in ``user`` alone is no changed event; together with another field it is one."""
+    export(bucket, *filled, format=format_)
+    stored = events(the_object(s3, bucket))
+    shop.update(stored[1]["uuid"], user=stored[1]["user"] | {"last_login": "2030-01-01T00:00:00Z"})
+    shop.update(stored[2]["uuid"], user=stored[2]["user"] | {"email": "new@example.com", "more": 1})
+    shop.update(stored[3]["uuid"], user=None)
+    shop.update(stored[4]["uuid"], user=stored[4]["user"] | {"phone": None}, url="https://shop.example.com/other/")
+
+    [found] = reconcile(bucket, filled, sample=ALL)
+
+    assert found["changed"] == [{"uuid": stored[4]["uuid"], "fields": ["url", "user.phone"]}]
+    assert found["user_changed"] == {"events": 3, "fields": ["user", "user.email", "user.last_login", "user.more"]}
+    assert found["gone"] == []
+
+
+def test_a_person_behind_a_pseudonym(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str) -> None:
+    """What was masked or dropped cannot change; what has a pseudonym shows that it did."""
+    export(bucket, *filled, **KINDS["hmac"])
+    stored = events(the_object(s3, bucket))
+    user = stored[1]["user"] | {"email": "user7@example.com"}
+    for uuid, fields in (
+        (stored[1]["uuid"], {"phone": "0", "avatar": "planted.png"}),
+        (stored[2]["uuid"], {"email": "new@example.com"}),
+    ):
+        shop.update(uuid, user=user | fields)
+
+    [found] = reconcile(bucket, filled, sample=ALL, redact_conn_id="pseudonyms")
+
+    assert found["changed"] == []
+    assert "user.email" in found["user_changed"]["fields"]
+    assert not {"user.phone", "user.avatar"} & set(found["user_changed"]["fields"])
+
+
+def test_deleted_events_are_gone(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str) -> None:
+    """What the API has no longer is told by its uuid, beside the count."""
+    export(bucket, *filled)
+    lost = uuids(the_object(s3, bucket))[2:4]
+    shop.delete(lost)
+
+    [found] = reconcile(bucket, filled, sample=ALL)
+
+    assert (found["gone"], found["changed"], found["vanished"], found["sampled"]) == (lost, [], 2, 12)
+
+
+@pytest.mark.parametrize("sample", [0, 1, 5, 29])
+def test_a_sample_costs_one_request_an_event(
+    shop: Sandbox, s3: LocalS3, connect: Connect, bucket: str, day: Span, sample: int
+) -> None:
+    """As many different stored events are fetched as were asked for, whatever windows and formats they lie in."""
+    connect(shop)
+    hours = [Span(day.start + place * HOUR, day.start + (place + 1) * HOUR) for place in range(4)]
+    for hour, number, format_ in zip(hours, (3, 0, 10, 17), ("jsonl", "jsonl", "parquet", "jsonl.gz"), strict=True):
+        fill(shop, hour, number)
+        export(bucket, *hour, format=format_)
+    stored = [uuid for one in objects(s3, bucket) for uuid in uuids(one)]
+    for uuid in stored:
+        shop.update(uuid, url="https://shop.example.com/other/")
+    before = len(shop.requests())
+
+    found = reconcile(bucket, day, sample=sample)
+
+    fetched = detail_requests(shop, before)
+    assert (len(stored), len(fetched), len(set(fetched))) == (30, sample, sample)
+    assert len(shop.requests()) - before == 4 + sample
+    assert set(fetched) == {one["uuid"] for window in found for one in window["changed"]}
+    assert set(fetched) <= set(stored)
+    assert sum(window["sampled"] for window in found) == sample
+
+
+def test_every_event_has_the_same_chance(
+    shop: Sandbox, s3: LocalS3, connect: Connect, bucket: str, day: Span
+) -> None:
+    """Over a few draws each of six events comes up, in whichever window it is."""
+    connect(shop)
+    noon = day.start + 12 * HOUR
+    for half, number in ((Span(day.start, noon), 1), (Span(noon, day.end), 5)):
+        fill(shop, half, number)
+        export(bucket, *half)
+    stored = {uuid for one in objects(s3, bucket) for uuid in uuids(one)}
+    before = len(shop.requests())
+
+    for _ in range(8):
+        reconcile(bucket, day, sample=5)
+
+    # One is left out each time: the same one each time, by a chance of less than one in a hundred thousand.
+    assert set(detail_requests(shop, before)) == stored
+
+
+@pytest.mark.parametrize("wanted", [{"sample": 1}, {"sample": ALL, "repair": True}, {"repair": True}])
+@pytest.mark.parametrize(
+    ("conn_id", "problem"),
+    [
+        (None, r"redact_conn_id is missing: \S+\.jsonl\.gz has pseudonyms"),
+        ("others", r"\S+\.jsonl\.gz was redacted by .*, and here it would be by .*\(redact_conn_id\)"),
+        ("empty", r"redact_conn_id='empty' has no password"),
+    ],
+)
+def test_the_key_of_pseudonyms_is_needed(
+    shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, wanted: dict[str, Any], conn_id: str | None, problem: str
+) -> None:
+    """Without the key, or with another one, nothing is sent and nothing written; counting alone needs none."""
+    export(bucket, *filled, **KINDS["hmac"])
+    noon = filled.start + 12 * HOUR
+    export(bucket, filled.start, noon, redact=None)
+    add(shop, filled, 1)
+    stored = [one.identity for one in everything(s3, bucket)]
+    before = len(shop.requests())
+
+    with pytest.raises(AirflowFailException, match=problem) as caught:
+        reconcile(bucket, filled, redact_conn_id=conn_id, **wanted)
+
+    assert SECRET not in str(caught.value)
+    assert len(shop.requests()) == before
+    assert [one.identity for one in everything(s3, bucket)] == stored
+    assert [one["late"] for one in reconcile(bucket, filled)] == [1, 1]
+
+
+# Records as no sandbox makes them.
+
+WEIRD = (
+    '{"uuid":"00000000-0000-4000-8000-00000000000%d","timestamp":"2021-05-01T0%d:00:00.000Z","user":null,'
+    '"content":%s}'
+)
+CONTENTS = (
+    ("null", "0"),
+    ("1" * 5_000, "1" * 4_999 + "2"),
+    ("1.10", "1.1"),
+    ("-0.0", "0.0"),
+    ("1e400", "1e401"),
+    ('"\\ud83d half \\udc00"', '"\\ud83d half \\udc01"'),
+    ('{"\\ud800":"\\ud800","a":1,"a":2}', '{"\\ud800":"\\ud801","a":2}'),
+    ('"\\u015f \\/ ş \\u2028 \u2028"', '"ş"'),
+)
+"""Written just so by the API, and what it writes once it was changed."""
+
+
+def answer_verbatim(records: Mapping[str, str], request: Request) -> Answer:
+    """Answer with records as they are written here, since the sandbox writes no half characters."""
+    query = request.query
+    if not request.path.endswith("/audit-events/"):
+        uuid = request.path.rstrip("/").rpartition("/")[2]
+        return Answer(body=records[uuid].encode()) if uuid in records else problem(404, {})
+    start, end = query["timestamp__gte"], query["timestamp__lt"]
+    found = [record for record in records.values() if start <= record[60:84] < end]
+    limit, number = int(query.get("limit", "20")), int(query.get("page", "1"))
+    return page(len(found), *found[(number - 1) * limit : number * limit])
+
+
+@pytest.fixture
+def weird(shop: Sandbox, connect: Connect) -> Iterator[dict[str, str]]:
+    """An API of records that are as JSON allows them to be."""
+    lines = [WEIRD % (place, place, content) for place, (content, _) in enumerate(CONTENTS)]
+    records = {line[9:45]: line for line in lines}
+    with Server(partial(answer_verbatim, records)) as api:
+        connect(shop, host=api.url)
+        yield records
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("redact", [None, "credentials", PSEUDONYMS])
+def test_weird_records(weird: dict[str, str], bucket: str, format_: str, redact: Any) -> None:
+    """No number is too long, and no text too broken, to be compared; each change of them is found."""
+    may = Span(datetime(2021, 5, 1, tzinfo=UTC), datetime(2021, 5, 2, tzinfo=UTC))
+    assert export(bucket, *may, format=format_, redact=redact, redact_conn_id="pseudonyms")["count"] == len(CONTENTS)
+
+    assert reconcile(bucket, may, sample=ALL, redact_conn_id="pseudonyms") == []
+
+    for (uuid, record), (before, after) in zip(list(weird.items()), CONTENTS, strict=True):
+        weird[uuid] = record.replace(f'"content":{before}', f'"content":{after}')
+        assert weird[uuid] != record
+    [found] = reconcile(bucket, may, sample=ALL, redact_conn_id="pseudonyms")
+    assert found["changed"] == [{"uuid": uuid, "fields": ["content"]} for uuid in weird]
+
+
+# What goes wrong.
+
+
+def test_no_export_in_the_span(shop: Sandbox, filled: Span, bucket: str) -> None:
+    """A prefix or a span without any export is told, rather than called fine."""
+    later = Span(filled.end, filled.end + DAY)
+    assert f"s3://{bucket}/akinon/audit-events/ holds no export of" in refusal(bucket, filled)
+    export(bucket, *filled)
+    before = len(shop.requests())
+
+    assert "check s3_prefix, start and end" in refusal(bucket, later)
+    assert "holds no export of" in refusal(bucket, filled, s3_prefix="elsewhere")
+    assert len(shop.requests()) == before
+
+
+@pytest.mark.parametrize("sample", [-1, True, "5", 1.5, None])
+def test_a_wrong_sample(shop: Sandbox, filled: Span, bucket: str, sample: Any) -> None:
+    """What is no number of events is refused before anything is sent."""
+    export(bucket, *filled)
+    before = len(shop.requests())
+
+    assert f"sample={sample!r} is not a number of events" in refusal(bucket, filled, sample=sample)
+    assert len(shop.requests()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"s3_bucket": "no-such-bucket"}, "s3_bucket='no-such-bucket' does not exist"),
+        ({"s3_bucket": None}, "s3_bucket is missing"),
+        ({"s3_prefix": "s3://bucket/prefix"}, "is not a prefix"),
+        ({"start": None}, "start is missing"),
+        ({"start": "2026-01-01"}, "start='2026-01-01'"),
+        ({"extra_args": {"Nonsense": 1}}, "extra_args has the unknown name 'Nonsense'"),
+    ],
+)
+def test_wrong_parameters(shop: Sandbox, filled: Span, bucket: str, arguments: dict[str, Any], problem: str) -> None:
+    """Each is named, and nothing is sent."""
+    before = len(shop.requests())
+
+    assert problem in refusal(bucket, filled, **arguments)
+    assert len(shop.requests()) == before
+
+
+def test_an_altered_receipt(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str) -> None:
+    """A receipt that somebody edited is not believed, and fails the task for good before anything is sent."""
+    key = export(bucket, *filled)["receipt"]
+    [kept] = [one for one in everything(s3, bucket) if one.is_receipt]
+    s3.client().put_object(Bucket=bucket, Key=key, Body=kept.body.replace(b'"lines": 12', b'"lines": 11'))
+    before = len(shop.requests())
+
+    assert f"The receipt {key} was altered, or renamed" in refusal(bucket, filled, repair=True)
+    assert len(shop.requests()) == before
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("task", [reconcile, export])
+def test_a_damaged_object(
+    shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, format_: str, task: Callable[..., Any]
+) -> None:
+    """An object that does not read as it was written is named, whether it is sampled or about to be replaced."""
+    key = export(bucket, *filled, format=format_)["key"]
+    [stored] = objects(s3, bucket)
+    damaged = stored.body[:40] + b"{" + stored.body[41 : len(stored.body) // 2]
+    s3.client().put_object(Bucket=bucket, Key=key, Body=damaged, Metadata=stored.head["Metadata"])
+    add(shop, filled, 1)
+
+    arguments = (*filled,) if task is export else (filled,)
+    options: dict[str, Any] = {"format": format_} if task is export else {"sample": ALL}
+    with pytest.raises(AirflowFailException, match="is damaged: it does not read as it was written") as caught:
+        task(bucket, *arguments, **options)
+    assert str(caught.value).startswith(key)
+    assert objects(s3, bucket)[0].body == damaged
+
+
+def test_a_key_that_is_refused(shop: Sandbox, connect: Connect, filled: Span, bucket: str) -> None:
+    """The API's refusal fails the task for good."""
+    export(bucket, *filled)
+    connect(shop, password="wrong")
+
+    assert "The Akinon API answered 401: Invalid token." in refusal(bucket, filled)
+
+
+def test_an_object_that_is_not_there(s3: LocalS3, filled: Span, bucket: str) -> None:
+    """A sample of an object that was deleted says which."""
+    key = export(bucket, *filled)["key"]
+    s3.client().delete_object(Bucket=bucket, Key=key)
+
+    with pytest.raises(ObjectChanged, match=key):
+        reconcile(bucket, filled, sample=ALL)
+
+
+# What stays unsaid.
+
+
+def test_no_personal_data_and_no_key(
+    shop: Sandbox,
+    s3: LocalS3,
+    connect: Connect,
+    bucket: str,
+    day: Span,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """What events hold is in no result and no log, and neither are keys, though all that can be told is told."""
+    caplog.set_level(logging.DEBUG)
+    for name in ("urllib3", "airflow", "airflow.task"):
+        caplog.set_level(logging.DEBUG, logger=name)
+    user = {"pk": 7_654_321, "email": "planted@example.com", "username": "planted-name"}
+    fields = {"user": user, "remote_addr": "203.0.113.77", "content": {"planted-name": "planted-word"}}
+    shop.insert({"timestamp": day.start + place * SECOND, **fields} for place in range(6))
+    connect(shop)
+    export(bucket, *day, redact={"remote_addr": "hmac"}, redact_conn_id="pseudonyms")
+    stored = uuids(the_object(s3, bucket))
+    shop.update(stored[0], content={"planted-name": "planted-other"}, remote_addr="203.0.113.78")
+    shop.update(stored[1], user=user | {"email": "planted-new@example.com"})
+    shop.delete(stored[2:3])
+    add(shop, day, 3, **fields)
+
+    found = reconcile(bucket, day, sample=ALL, repair=True, redact_conn_id="pseudonyms")
+
+    assert [(one["late"], one["repair"], len(one["changed"]), len(one["gone"])) for one in found] == [
+        (2, "refused", 1, 1)
+    ]
+    assert found[0]["user_changed"] == {"events": 1, "fields": ["user.email"]}
+    out, err = capfd.readouterr()
+    logged = (
+        caplog.text + "".join(f"{record.getMessage()} {record.args!r}\n" for record in caplog.records) + out + err
+    )
+    assert "of 6 that were fetched, 1 were changed, 1 are gone" in logged
+    words = ("planted", "203.0.113.7", "7654321", shop.key, SECRET, s3.secret_key)
+    for text in (json.dumps(found), logged):
+        assert [word for word in words if word in text] == []

@@ -1,0 +1,279 @@
+"""An archive that was exported and sealed for real, once, and buckets with copies of it that tests may damage.
+
+Five periods of five days: each of the first four is sealed, the last one is not yet. Two days were exported again for
+late events: one whose first export the first seal holds and whose second the third seal does, and one that no seal
+holds. One day has no events.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+from botocore.exceptions import ClientError
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from airflow_provider_akinon.audit_events.api import AuditEventsApi
+from airflow_provider_akinon.audit_events.archive import Archived, archive
+from airflow_provider_akinon.audit_events.bucket import Bucket
+from airflow_provider_akinon.audit_events.encoding import Format
+from airflow_provider_akinon.audit_events.export import export_window, source_of
+from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.place import Place, default_prefix
+from airflow_provider_akinon.audit_events.receipt import Run
+from airflow_provider_akinon.audit_events.seal import Seal
+from airflow_provider_akinon.audit_events.sealing import Sealing, seal_archive
+from airflow_provider_akinon.audit_events.settings import Settings
+from airflow_provider_akinon.audit_events.signing import PrivateKey
+from airflow_provider_akinon.audit_events.verification import Expected, Report, Status, verify_archive
+from airflow_provider_akinon.audit_events.window import Window
+from airflow_provider_akinon.sandbox import Sandbox
+from airflow_provider_akinon.sandbox.s3 import LocalS3
+from tests.support.exporting import DAY, SECOND
+
+START = datetime(2025, 3, 3, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+LENGTH = 5
+"""Days of a period."""
+DAYS = range(5 * LENGTH)
+SEALED = range(4 * LENGTH)
+REPEATED, REPEATED_LATER, EMPTY = 2, 22, 7
+"""The days that were exported again, sealed and not, and the day without events."""
+PREFIX = "akinon/audit-events/"
+EVERYTHING = Filters()
+NOBODY = Run(dag_id=None, task_id=None, run_id=None, try_number=None)
+
+PRIVATE_PEM, _ANOTHER_PEM = (
+    Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    for _ in range(2)
+)
+KEY, ANOTHER_KEY = (PrivateKey.parse("key", pem) for pem in (PRIVATE_PEM, _ANOTHER_PEM))
+
+Files = dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Every key of an archive with its bytes, and what was kept outside the bucket."""
+
+    files: Files = field(repr=False)
+    heads: tuple[str, ...]
+    """Of the seals, the oldest first."""
+    chain: str
+    before: Files = field(default_factory=dict, repr=False)
+    """The objects that were replaced, as they were."""
+
+    def object(self, day: int) -> str:
+        """Return the key of a day's object."""
+        [key] = [key for key in self.files if f"/date={date_of(day)}/{date_of(day).replace('-', '')}T" in key]
+        return key
+
+    def receipts(self, day: int) -> list[str]:
+        """Return the keys of a day's receipts, in the order in which they supersede each other."""
+        found = [key for key in self.files if f"/date={date_of(day)}/_" in key]
+        return sorted(found, key=lambda key: len(self.document(key)["supersedes"]))
+
+    def receipt(self, day: int) -> str:
+        """Return the key of the newest receipt of a day."""
+        return self.receipts(day)[-1]
+
+    def seal(self, number: int) -> str:
+        """Return the key of a seal."""
+        [key] = [key for key in self.files if key.endswith(f"/_{number:06d}.seal.json")]
+        return key
+
+    def document(self, key: str) -> dict[str, Any]:
+        """Return a receipt or a seal, read."""
+        return dict(json.loads(self.files[key]))
+
+    def of_days(self, days: Iterable[int]) -> Files:
+        """Return what was exported of these days."""
+        dates = tuple(f"/date={date_of(day)}/" for day in days)
+        return {key: body for key, body in self.files.items() if any(date in key for date in dates)}
+
+
+def date_of(day: int) -> str:
+    return (START + day * DAY).date().isoformat()
+
+
+def window_of(day: int, days: int = 1) -> Window:
+    return Window(START + day * DAY, START + (day + days) * DAY)
+
+
+def days_of(period: int) -> range:
+    """Return the days of a period, the first being 1."""
+    return DAYS[LENGTH * (period - 1) : LENGTH * period]
+
+
+def period_of(number: int) -> Window:
+    """Return the window of a period, the first being 1."""
+    return window_of(days_of(number)[0], LENGTH)
+
+
+@cache
+def archive_of(s3: LocalS3, shop: Sandbox) -> Archive:
+    """Export and seal the archive, the first time; see the module."""
+    shop.insert(
+        {"timestamp": START + day * DAY + n * 7200 * SECOND} for day in DAYS if day != EMPTY for n in range(12)
+    )
+    bucket = Bucket(s3.client(), new_bucket(s3))
+    before: Files = {}
+    heads = []
+    with api_of(shop) as api:
+        for number in range(1, 6):
+            for day in days_of(number):
+                export_to(bucket, api, window_of(day))
+            for again in {3: [REPEATED], 5: [REPEATED_LATER]}.get(number, []):
+                place = export_to(bucket, api, window_of(again)).place
+                before[place.key] = bucket.read(place.key)
+                shop.insert([{"timestamp": START + again * DAY + SECOND}])
+                assert export_to(bucket, api, window_of(again)).written
+            if days_of(number)[0] in SEALED:
+                heads.append(seal(bucket, period_of(number)).head.sha256)
+        chain = source_of(api.settings)
+    return Archive(files_of(s3, bucket.name), tuple(heads), chain, before)
+
+
+def api_of(shop: Sandbox) -> AuditEventsApi:
+    """Return a client of the sandbox."""
+    return AuditEventsApi(Settings.parse(host=shop.url, password=shop.key, extra={"remote_id": shop.remote_id}))
+
+
+def export_to(
+    bucket: Bucket,
+    api: AuditEventsApi,
+    window: Window,
+    filters: Filters = EVERYTHING,
+    format: Format = Format.JSONL_GZ,  # noqa: A002 - the field's own word
+) -> Archived:
+    """Export a window to where the operator would."""
+    with export_window(api, window, filters, format=format) as export:
+        place = Place.of_window(bucket.name, default_prefix(export.source), window, filters, UTC, format)
+        return archive(export, bucket, place, {}, NOBODY, allow_shrink=False)
+
+
+def seal(bucket: Bucket, period: Window, **arguments: Any) -> Sealing:
+    """Seal an archive with one chain, signed unless told otherwise."""
+    [sealing] = seal_archive(bucket, PREFIX, period, NOBODY, **{"key": KEY, **arguments})
+    return sealing
+
+
+def new_bucket(s3: LocalS3) -> str:
+    name = f"sealed-{uuid4().hex}"
+    s3.client().create_bucket(Bucket=name)
+    return name
+
+
+def files_of(s3: LocalS3, bucket: str) -> Files:
+    """Return every key of a bucket with its bytes."""
+    client, bucket_ = s3.client(), Bucket(s3.client(), bucket)
+    keys = [entry["Key"] for entry in client.list_objects_v2(Bucket=bucket).get("Contents", [])]
+    with ThreadPoolExecutor(8) as pool:
+        return dict(zip(keys, pool.map(bucket_.read, keys), strict=True))
+
+
+def put(s3: LocalS3, bucket: str, files: Mapping[str, bytes]) -> None:
+    client = s3.client()
+
+    def put_one(file: tuple[str, bytes]) -> None:
+        client.put_object(Bucket=bucket, Key=file[0], Body=file[1])
+
+    first, *others = files.items()
+    # Alone: the server makes room for a new bucket then, and several at once would wait a second for that.
+    put_one(first)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(put_one, others))
+
+
+def new_bucket_with(s3: LocalS3, files: Mapping[str, bytes]) -> Bucket:
+    """Return a new bucket that holds these files."""
+    name = new_bucket(s3)
+    put(s3, name, files)
+    return Bucket(s3.client(), name)
+
+
+def bucket_with(s3: LocalS3, files: Mapping[str, bytes]) -> Bucket:
+    """Return a bucket that holds these files and no others, until this is called again.
+
+    It is the same one each time, for speed: what differs from what lies there is written, and the rest deleted.
+    """
+    client, name = s3.client(), _bench(s3)
+    there = {
+        entry["Key"]: entry["ETag"].strip('"') for entry in client.list_objects_v2(Bucket=name).get("Contents", [])
+    }
+    differing = {key: body for key, body in files.items() if there.get(key) != hashlib.md5(body).hexdigest()}
+    for key in there.keys() - files.keys():
+        client.delete_object(Bucket=name, Key=key)
+    if differing:
+        put(s3, name, differing)
+    return Bucket(client, name)
+
+
+@cache
+def _bench(s3: LocalS3) -> str:
+    return new_bucket(s3)
+
+
+def verify(bucket: Bucket, *, signed_by: PrivateKey | None = KEY, **expected: Any) -> Report:
+    """Verify an archive, with the public key unless told otherwise."""
+    keys = [] if signed_by is None else [signed_by.public]
+    return verify_archive(bucket, PREFIX, Expected(public_keys=keys, **expected))
+
+
+Found = tuple[Status, str | Window | None]
+
+
+def wrong(report: Report) -> set[Found]:
+    """Return what is wrong: each status with the key that it is about, else the window, else the chain."""
+    found = [(each.status, each.key or each.window or each.chain) for each in report.wrong]
+    assert len(found) == len(set(found))
+    assert all(each.details and each.details[0] for each in report.wrong)
+    return set(found)
+
+
+def right(report: Report) -> dict[str, Status]:
+    """Return the status of each key with which nothing is wrong."""
+    return {each.key or "": each.status for each in report.findings if not each.status.is_wrong}
+
+
+def renamed(receipt: Mapping[str, Any]) -> tuple[str, bytes]:
+    """Return the rightful key and the bytes of a receipt that somebody wrote."""
+    body = json.dumps(receipt, indent=2).encode()
+    folder, _, name = receipt["object"]["key"].rpartition("/")
+    return f"{folder}/_{name}.{hashlib.sha256(body).hexdigest()}.receipt.json", body
+
+
+def rewritten(body: bytes, key: PrivateKey | None = None, **fields: Any) -> bytes:
+    """Return a seal with other fields, signed anew, or by nobody."""
+    changed = msgspec.structs.replace(msgspec.json.decode(body, type=Seal), **fields)
+    return msgspec.structs.replace(changed, signed_by=None, signature=None).signed(key).encode()
+
+
+class MemoryS3:
+    """As much of boto3's client as reading an archive needs, over files in memory."""
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        self.files = dict(files)
+
+    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: ARG002, N803 - boto3's words
+        if Key not in self.files:
+            raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
+        return {"Body": io.BytesIO(self.files[Key])}
+
+    def get_paginator(self, operation: str) -> MemoryS3:
+        assert operation == "list_objects_v2"
+        return self
+
+    def paginate(self, *, Bucket: str, Prefix: str) -> Iterator[dict[str, Any]]:  # noqa: ARG002, N803 - boto3's words
+        found = sorted((key, len(body)) for key, body in self.files.items() if key.startswith(Prefix))
+        yield {"Contents": [{"Key": key, "Size": size} for key, size in found]}
