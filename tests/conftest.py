@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from uuid import uuid4
 
@@ -15,6 +16,8 @@ import pytest
 
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
+from tests.support.dag_runs import DagRuns
+from tests.support.paths import EXAMPLES
 from tests.support.servers import NARROW_KEY, Connect
 
 # Before anything imports Airflow, which reads them then.
@@ -36,6 +39,18 @@ def sandbox() -> Iterator[Sandbox]:
     """A plain API with 30,000 events in the ten days before `UNTIL`. Do not change its events; start your own."""
     with Sandbox.start(events=30_000, days=10, until=UNTIL, narrow_key=NARROW_KEY) as api:
         yield api
+
+
+@pytest.fixture(scope="session")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagRuns]:
+    """An Airflow that runs the example DAGs, and those whose files a test adds to its folder of DAGs.
+
+    It takes a while to start: tests that use it bear the mark ``xdist_group("airflow")``, which brings them together.
+    """
+    home = tmp_path_factory.mktemp("airflow")
+    shutil.copytree(EXAMPLES, home / "dags")
+    with DagRuns.starting(home, home / "dags") as runs:
+        yield runs
 
 
 @pytest.fixture

@@ -30,25 +30,33 @@ def main() -> int:
     os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
     results = sys.stdout
     with redirect_stdout(sys.stderr):
-        dag = _load(arguments.folder, arguments.dag_id)
+        migrate()
+        dag = load(arguments.folder, arguments.dag_id)
         states = []
         for date in arguments.dates:
-            run = _test(dag, date, arguments.conf)
-            states.append(str(getattr(run.state, "value", run.state)))
+            states.append(run(dag, date, arguments.conf))
             print(json.dumps({"date": date.isoformat(), "state": states[-1]}), file=results, flush=True)
     return 0 if set(states) == {"success"} else 1
 
 
-def _load(folder: Path, dag_id: str) -> Any:
+def migrate() -> None:
+    """Make the metadata database of ``AIRFLOW_HOME``."""
     # Airflow reads its configuration on import, so it is imported only now.
     from airflow.utils.db import initdb
 
+    initdb()
+
+
+def load(folder: Path, dag_id: str) -> Any:
+    """Return a DAG of a folder.
+
+    :raises SystemExit: the folder has no such DAG; the message says what it has, and what does not import.
+    """
     try:
         from airflow.dag_processing.dagbag import DagBag
     except ImportError:  # Airflow 2
         from airflow.models import DagBag
 
-    initdb()
     bag = DagBag(str(folder.resolve()))
     if dag_id not in bag.dags:
         errors = "".join(f"\n{file} does not import: {error}" for file, error in bag.import_errors.items())
@@ -58,11 +66,13 @@ def _load(folder: Path, dag_id: str) -> Any:
     return bag.dags[dag_id]
 
 
-def _test(dag: Any, date: datetime, conf: dict[str, Any] | None) -> Any:
+def run(dag: Any, date: datetime, conf: dict[str, Any] | None) -> str:
+    """Run a DAG for a logical date, and return the state in which the run ended."""
     from airflow import __version__
 
     argument = "execution_date" if __version__.startswith("2.") else "logical_date"
-    return dag.test(**{argument: date}, run_conf=conf)
+    state = dag.test(**{argument: date}, run_conf=conf).state
+    return str(getattr(state, "value", state))
 
 
 if __name__ == "__main__":

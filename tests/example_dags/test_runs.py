@@ -5,18 +5,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
 import re
-import sqlite3
-import subprocess
-import sys
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -24,12 +17,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from airflow_provider_akinon.transfers.audit_events_to_s3 import AuditEventsToS3Operator
-from tests.support.paths import EXAMPLES
+from tests.support.dag_runs import DagRuns
+from tests.support.servers import UNTIL
 
 BUCKET = "example-archive"
 SEALED = "sealed-archive"
-UNTIL = datetime(2026, 2, 1, tzinfo=UTC)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+
+pytestmark = pytest.mark.xdist_group("airflow")
+"""They run in one Airflow, in this order: some look at what others stored."""
 
 
 @pytest.fixture(scope="module")
@@ -42,53 +38,36 @@ def api() -> Iterator[Sandbox]:
 
 @dataclass(frozen=True)
 class Airflow:
-    """Runs DAGs in one AIRFLOW_HOME."""
+    """The Airflow that the examples run in, and the environment that they find there."""
 
+    runs: DagRuns
     environment: dict[str, str]
-    home: Path
 
-    def run(self, dag_id: str, *dates: datetime, conf: dict[str, str] | None = None) -> list[str]:
+    def run(
+        self,
+        dag_id: str,
+        *dates: datetime,
+        conf: dict[str, str] | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> list[str]:
         """Run a DAG for each logical date, and return the states in which the runs ended."""
-        command = [sys.executable, "-m", "airflow_provider_akinon.sandbox.dag_run", str(EXAMPLES), dag_id]
-        command += [date.isoformat() for date in dates]
-        command += ["--conf", json.dumps(conf)] if conf else []
-        with (self.home / "log").open("w") as log:
-            ran = subprocess.run(
-                command, env=self.environment, stdout=subprocess.PIPE, stderr=log, text=True, timeout=180, check=False
-            )
-        states = [json.loads(line)["state"] for line in ran.stdout.splitlines()]
-        assert len(states) == len(dates), self.log
-        assert (ran.returncode == 0) is (set(states) == {"success"})
-        return states
-
-    def having(self, **environment: str) -> Airflow:
-        """Return the same Airflow with more in its environment."""
-        return replace(self, environment=self.environment | environment)
+        return self.runs.run(dag_id, *dates, conf=conf, environment=self.environment | (environment or {}))
 
     @property
     def log(self) -> str:
-        return (self.home / "log").read_text()
-
-    def xcoms(self, dag_id: str) -> list[str]:
-        """Return all that the DAG's tasks handed on, as the metadata database holds it."""
-        with closing(sqlite3.connect(self.home / "airflow.db")) as database:
-            rows = database.execute("SELECT value FROM xcom WHERE dag_id = ?", [dag_id]).fetchall()
-        return [value.decode() if isinstance(value, bytes) else value for (value,) in rows]
+        return self.runs.log
 
 
 @pytest.fixture(scope="module")
-def airflow(api: Sandbox, s3: LocalS3, tmp_path_factory: pytest.TempPathFactory) -> Airflow:
+def example(airflow: DagRuns, api: Sandbox, s3: LocalS3) -> Airflow:
     s3.client().create_bucket(Bucket=BUCKET)
-    home = tmp_path_factory.mktemp("airflow")
     return Airflow(
+        airflow,
         {
-            **os.environ,
-            "AIRFLOW_HOME": str(home),
             "AIRFLOW_CONN_AKINON_DEFAULT": api.connection_json(),
             "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(s3.connection()),
             "AKINON_EXAMPLE_BUCKET": BUCKET,
         },
-        home,
     )
 
 
@@ -109,9 +88,9 @@ def default_prefix(api: Sandbox) -> str:
     return f"akinon/audit-events/{api.url.removeprefix('http://').replace(':', '_')}/remote/1/"
 
 
-def test_daily_export(airflow: Airflow, api: Sandbox, s3: LocalS3) -> None:
+def test_daily_export(example: Airflow, api: Sandbox, s3: LocalS3) -> None:
     """Two days land as two objects that hold the API's events; only a small result goes to XCom, and no key."""
-    assert airflow.run("akinon_daily_export", UNTIL - DAY, UNTIL) == ["success", "success"], airflow.log
+    assert example.run("akinon_daily_export", UNTIL - DAY, UNTIL) == ["success", "success"], example.log
 
     objects = stored(s3, default_prefix(api))
     assert objects == {
@@ -119,28 +98,28 @@ def test_daily_export(airflow: Airflow, api: Sandbox, s3: LocalS3) -> None:
         "date=2026-01-31/20260131T000000Z_20260201T000000Z.jsonl.gz": api.uuids(UNTIL - DAY, UNTIL),
     }
     assert all(objects.values())
-    xcoms = airflow.xcoms("akinon_daily_export")
+    xcoms = example.runs.xcoms("akinon_daily_export")
     assert len(xcoms) == 2
     assert all(len(xcom) < 1000 and "content_sha256" in xcom for xcom in xcoms)
-    assert api.key not in airflow.log
+    assert api.key not in example.log
 
 
-def test_settled_export(airflow: Airflow, api: Sandbox, s3: LocalS3) -> None:
+def test_settled_export(example: Airflow, api: Sandbox, s3: LocalS3) -> None:
     """A day that ended long ago has settled at once, and is left alone where it is stored already."""
     before = stored(s3, default_prefix(api))
 
-    assert airflow.run("akinon_settled_export", UNTIL) == ["success"], airflow.log
+    assert example.run("akinon_settled_export", UNTIL) == ["success"], example.log
 
     key = "date=2026-01-31/20260131T000000Z_20260201T000000Z.jsonl.gz"
     assert stored(s3, default_prefix(api)) == before | {key: api.uuids(UNTIL - DAY, UNTIL)}
-    assert f"holds {len(api.uuids(UNTIL - DAY, UNTIL))} matching events" in airflow.log
+    assert f"holds {len(api.uuids(UNTIL - DAY, UNTIL))} matching events" in example.log
 
 
-def test_hourly_export(airflow: Airflow, api: Sandbox, s3: LocalS3) -> None:
+def test_hourly_export(example: Airflow, api: Sandbox, s3: LocalS3) -> None:
     """Hours around midnight in Istanbul land under the dates of Istanbul."""
     midnight = UNTIL - DAY - 3 * HOUR
 
-    assert airflow.run("akinon_hourly_export", midnight, midnight + HOUR) == ["success", "success"], airflow.log
+    assert example.run("akinon_hourly_export", midnight, midnight + HOUR) == ["success", "success"], example.log
 
     assert stored(s3, "hourly/") == {
         "date=2026-01-30/20260130T200000Z_20260130T210000Z.jsonl.gz": api.uuids(midnight - HOUR, midnight),
@@ -148,9 +127,9 @@ def test_hourly_export(airflow: Airflow, api: Sandbox, s3: LocalS3) -> None:
     }
 
 
-def test_one_users_export(airflow: Airflow, api: Sandbox, s3: LocalS3) -> None:
+def test_one_users_export(example: Airflow, api: Sandbox, s3: LocalS3) -> None:
     """What one user did lands, and a day without it is an object without events."""
-    assert airflow.run("akinon_admin_user_export", UNTIL, UNTIL - DAY) == ["success", "success"], airflow.log
+    assert example.run("akinon_admin_user_export", UNTIL, UNTIL - DAY) == ["success", "success"], example.log
 
     truth = api.uuids(UNTIL - DAY, UNTIL, user=42)
     assert len(truth) == 5
@@ -160,13 +139,13 @@ def test_one_users_export(airflow: Airflow, api: Sandbox, s3: LocalS3) -> None:
     }
 
 
-def test_event_lookup(airflow: Airflow, api: Sandbox) -> None:
+def test_event_lookup(example: Airflow, api: Sandbox) -> None:
     """The event that is asked for is looked up, and what is handed on holds no personal data."""
     [uuid] = api.insert([{"timestamp": UNTIL + HOUR, "user": 4711, "remote_addr": "203.0.113.77"}])
 
-    assert airflow.run("akinon_event_lookup", UNTIL, conf={"uuid": uuid}) == ["success"], airflow.log
+    assert example.run("akinon_event_lookup", UNTIL, conf={"uuid": uuid}) == ["success"], example.log
 
-    [xcom] = airflow.xcoms("akinon_event_lookup")
+    [xcom] = example.runs.xcoms("akinon_event_lookup")
     assert uuid in xcom
     assert "2026-02-01T01:00:00Z" in xcom
     assert "user4711@example.com" not in xcom
@@ -179,10 +158,10 @@ def day_key(day: datetime) -> str:
 
 
 @pytest.fixture
-def export(airflow: Airflow, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def export(example: Airflow, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Return a function that exports a window in this process, which takes less time than a run."""
-    for name in ("AIRFLOW_CONN_AKINON_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT"):
-        monkeypatch.setenv(name, airflow.environment[name])
+    for name, value in example.environment.items():
+        monkeypatch.setenv(name, value)
 
     def export(start: datetime, end: datetime, bucket: str = BUCKET) -> None:
         AuditEventsToS3Operator(task_id="export", s3_bucket=bucket, start=start, end=end).execute({})
@@ -201,7 +180,7 @@ def contents(s3: LocalS3, bucket: str, extension: str) -> dict[str, bytes]:
     return found
 
 
-def test_weekly_reconcile_mends(airflow: Airflow, api: Sandbox, s3: LocalS3, export: Callable[..., None]) -> None:
+def test_weekly_reconcile_mends(example: Airflow, api: Sandbox, s3: LocalS3, export: Callable[..., None]) -> None:
     """Windows with late events are exported again, the others left alone; a week without any is a success as well."""
     monday = datetime(2025, 6, 2, 4, tzinfo=UTC)
     days = [datetime(2025, 5, day, tzinfo=UTC) for day in (10, 20, 30)]
@@ -210,7 +189,7 @@ def test_weekly_reconcile_mends(airflow: Airflow, api: Sandbox, s3: LocalS3, exp
         export(day, day + DAY)
     api.insert({"timestamp": day + 20 * HOUR} for day in days[:2])
 
-    assert airflow.run("akinon_weekly_reconcile", monday, monday + 7 * DAY) == ["success", "success"], airflow.log
+    assert example.run("akinon_weekly_reconcile", monday, monday + 7 * DAY) == ["success", "success"], example.log
 
     objects = stored(s3, default_prefix(api))
     assert [len(objects[day_key(day)]) for day in days] == [6, 6, 5]
@@ -218,11 +197,11 @@ def test_weekly_reconcile_mends(airflow: Airflow, api: Sandbox, s3: LocalS3, exp
     receipts = "".join(contents(s3, BUCKET, ".receipt.json"))
     assert [receipts.count(f"_{day:%Y%m%dT%H%M%SZ}_") for day in days] == [2, 2, 1]
     # The week after, nothing was left to mend.
-    assert set(re.findall(r"Counted 3 windows .*: (\d) windows have late events", airflow.log)) == {"2", "0"}
-    assert api.key not in airflow.log
+    assert set(re.findall(r"Counted 3 windows .*: (\d) windows have late events", example.log)) == {"2", "0"}
+    assert api.key not in example.log
 
 
-def test_weekly_reconcile_alerts(airflow: Airflow, api: Sandbox, s3: LocalS3, export: Callable[..., None]) -> None:
+def test_weekly_reconcile_alerts(example: Airflow, api: Sandbox, s3: LocalS3, export: Callable[..., None]) -> None:
     """Where the source has lost or changed events, the run fails and says where, and what came late is mended."""
     monday = datetime(2025, 9, 1, 4, tzinfo=UTC)
     late, lost, changed = days = [datetime(2025, 8, day, tzinfo=UTC) for day in (5, 15, 25)]
@@ -234,36 +213,37 @@ def test_weekly_reconcile_alerts(airflow: Airflow, api: Sandbox, s3: LocalS3, ex
     api.delete(before[day_key(lost)][:1])
     api.update(before[day_key(changed)][2], url="https://shop.example.com/planted/")
 
-    assert airflow.run("akinon_weekly_reconcile", monday) == ["failed"]
+    assert example.run("akinon_weekly_reconcile", monday) == ["failed"]
 
-    assert f"{day_key(lost)}: 1 vanished; of 5 that were fetched, 1 are gone, 0 were changed" in airflow.log
-    assert f"{day_key(changed)}: 0 vanished; of 5 that were fetched, 0 are gone, 1 were changed" in airflow.log
-    assert f"{day_key(late)}: 0 vanished" not in airflow.log
+    assert f"{day_key(lost)}: 1 vanished; of 5 that were fetched, 1 are gone, 0 were changed" in example.log
+    assert f"{day_key(changed)}: 0 vanished; of 5 that were fetched, 0 are gone, 1 were changed" in example.log
+    assert f"{day_key(late)}: 0 vanished" not in example.log
     objects = stored(s3, default_prefix(api))
     assert objects == before | {day_key(late): api.uuids(late, late + DAY)}
     assert len(objects[day_key(late)]) == 6
-    assert "planted" not in "".join([airflow.log, *airflow.xcoms("akinon_weekly_reconcile")])
+    assert "planted" not in "".join([example.log, *example.runs.xcoms("akinon_weekly_reconcile")])
 
 
-def test_monthly_seal(airflow: Airflow, s3: LocalS3, export: Callable[..., None]) -> None:
+def test_monthly_seal(example: Airflow, s3: LocalS3, export: Callable[..., None]) -> None:
     """Two months are sealed, one upon the other, and verified; what was altered or deleted fails the run."""
     private = Ed25519PrivateKey.generate()
     secret = b64encode(private.private_bytes_raw()).decode()
     public = b64encode(private.public_key().public_bytes_raw()).decode()
     client = s3.client()
     client.create_bucket(Bucket=SEALED)
-    airflow = airflow.having(
-        AKINON_EXAMPLE_BUCKET=SEALED,
-        AIRFLOW_CONN_AKINON_SEAL=json.dumps({"conn_type": "generic", "password": secret}),
-        AIRFLOW_VAR_AKINON_SEAL_PUBLIC_KEY=public,
-    )
+    environment = {
+        "AKINON_EXAMPLE_BUCKET": SEALED,
+        "AIRFLOW_CONN_AKINON_SEAL": json.dumps({"conn_type": "generic", "password": secret}),
+        "AIRFLOW_VAR_AKINON_SEAL_PUBLIC_KEY": public,
+    }
     february, march, april = (datetime(2025, month, 1, tzinfo=UTC) for month in (2, 3, 4))
     middle = datetime(2025, 2, 15, tzinfo=UTC)
     for start, end in pairwise([february, middle, march, april, april + DAY]):
         export(start, end, SEALED)
     noon = 12 * HOUR
 
-    assert airflow.run("akinon_monthly_seal", march + noon, april + noon) == ["success", "success"], airflow.log
+    sealed = example.run("akinon_monthly_seal", march + noon, april + noon, environment=environment)
+    assert sealed == ["success", "success"], example.log
 
     seals = contents(s3, SEALED, ".seal.json")
     told = [
@@ -271,20 +251,20 @@ def test_monthly_seal(airflow: Airflow, s3: LocalS3, export: Callable[..., None]
         for seal in map(json.loads, seals.values())
     ]
     assert told == [(1, 2, [], public), (2, 1, [], public)]
-    assert secret not in "".join([airflow.log, *airflow.xcoms("akinon_monthly_seal")])
+    assert secret not in "".join([example.log, *example.runs.xcoms("akinon_monthly_seal")])
 
     # A byte of an object is altered.
     key, body = next(iter(contents(s3, SEALED, ".jsonl.gz").items()))
     client.put_object(Bucket=SEALED, Key=key, Body=bytes([*body[:-1], body[-1] ^ 1]))
-    assert airflow.run("akinon_monthly_seal", april + noon) == ["failed"]
+    assert example.run("akinon_monthly_seal", april + noon, environment=environment) == ["failed"]
     wrong = f"The audit archive needs a look: 1 findings are wrong in s3://{SEALED}/akinon/audit-events/: altered: "
-    assert any(wrong in line and key in line for line in airflow.log.splitlines()), airflow.log
+    assert any(wrong in line and key in line for line in example.log.splitlines()), example.log
     client.put_object(Bucket=SEALED, Key=key, Body=body)
 
     # The newest seal is deleted, which only a head that was kept elsewhere can show.
     newest, body = list(seals.items())[-1]
     client.delete_object(Bucket=SEALED, Key=newest)
-    assert airflow.run("akinon_monthly_seal", april + noon) == ["failed"]
+    assert example.run("akinon_monthly_seal", april + noon, environment=environment) == ["failed"]
     head = hashlib.sha256(body).hexdigest()
-    assert re.search(f"The audit archive needs a look: No seal below .* is the known head {head}", airflow.log)
+    assert re.search(f"The audit archive needs a look: No seal below .* is the known head {head}", example.log)
     assert contents(s3, SEALED, ".seal.json").keys() == seals.keys() - {newest}

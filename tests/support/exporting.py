@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -18,12 +15,6 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from airflow_provider_akinon.transfers.audit_events_to_s3 import AuditEventsToS3Operator
-
-_WORKER = """
-import json, sys
-from airflow_provider_akinon.transfers.audit_events_to_s3 import AuditEventsToS3Operator
-AuditEventsToS3Operator(task_id="export", **json.loads(sys.argv[1])).execute({})
-"""
 
 DAY = timedelta(days=1)
 SECOND = timedelta(seconds=1)
@@ -73,17 +64,6 @@ def export(bucket: str, start: Any, end: Any, **arguments: Any) -> dict[str, Any
 
 def execute(context: dict[str, Any], **arguments: Any) -> dict[str, Any]:
     return AuditEventsToS3Operator(task_id="export", **arguments).execute(context)
-
-
-def worker(environment: dict[str, str], bucket: str, start: datetime, end: datetime) -> subprocess.Popen[bytes]:
-    """Start an export in a process of its own, as a worker's would be."""
-    arguments = {"redact": None, "s3_bucket": bucket, "start": start.isoformat(), "end": end.isoformat()}
-    return subprocess.Popen(
-        [sys.executable, "-c", _WORKER, json.dumps(arguments)],
-        env={**os.environ, **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
 
 
 def refusal(bucket: str, start: Any, end: Any, **arguments: Any) -> str:

@@ -25,10 +25,10 @@ from tests.support.exporting import (
     spread,
     the_object,
     url_of,
-    worker,
 )
 from tests.support.servers import NARROW_KEY, Connect
 from tests.support.wire import Wire
+from tests.support.worker import Worker
 
 
 @pytest.fixture
@@ -241,7 +241,7 @@ def test_two_attempts_at_once(shop: Sandbox, s3: LocalS3, connect: Connect, buck
     shop.insert({"timestamp": time} for time in spread(day, 500))
     connect(shop)
 
-    attempts = [worker({}, bucket, *day) for _ in range(2)]
+    attempts = [Worker({}, bucket, *day) for _ in range(2)]
 
     assert [attempt.wait(60) for attempt in attempts] == [0, 0]
     assert the_object(s3, bucket).lines == records(shop, day)

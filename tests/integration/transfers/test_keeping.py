@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -20,6 +18,7 @@ from botocore.exceptions import ClientError
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from airflow_provider_akinon.transfers.audit_events_to_s3 import AuditEventsToS3Operator
+from tests.support.dag_runs import DagRuns
 from tests.support.exporting import SECOND, Span, Stored, everything, export, refusal, spread, the_object
 from tests.support.servers import Connect
 from tests.support.wire import Wire
@@ -361,16 +360,12 @@ with DAG(
 """
 
 
-def test_a_run_of_a_dag(
-    shop: Sandbox, s3: LocalS3, locking: str, filled: Span, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.xdist_group("airflow")
+def test_a_run_of_a_dag(shop: Sandbox, s3: LocalS3, locking: str, filled: Span, airflow: DagRuns) -> None:
     """In a real run the lock's template is rendered, and the outlets' events carry what the task returns."""
-    (tmp_path / "dags").mkdir()
-    (tmp_path / "dags" / "kept.py").write_text(DAG.replace("BUCKET", locking))
-    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
-    command = [sys.executable, "-m", "airflow_provider_akinon.sandbox.dag_run", str(tmp_path / "dags"), "kept"]
-    ran = subprocess.run([*command, filled.end.isoformat()], capture_output=True, text=True, timeout=180, check=False)
-    assert ran.returncode == 0, ran.stderr[-4000:]
+    (airflow.dags / "kept.py").write_text(DAG.replace("BUCKET", locking))
+    environment = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW_CONN_")}
+    assert airflow.run("kept", filled.end, environment=environment) == ["success"], airflow.log[-4000:]
 
     stored, receipt = both(s3, locking)
     told = json.loads(receipt.body)
@@ -378,7 +373,7 @@ def test_a_run_of_a_dag(
     assert (told["run"]["dag_id"], told["run"]["task_id"]) == ("kept", "export")
     assert told["run"]["run_id"]
     assert told["run"]["try_number"] >= 1
-    with closing(sqlite3.connect(tmp_path / "airflow.db")) as database:
+    with closing(sqlite3.connect(airflow.home / "airflow.db")) as database:
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
         asset = "asset" if "asset_event" in tables else "dataset"
         rows = database.execute(
@@ -390,4 +385,4 @@ def test_a_run_of_a_dag(
         assert extra["receipt"] == receipt.key
         assert (extra["count"], extra["sha256"]) == (30, told["object"]["sha256"])
         assert extra["receipt_sha256"] in receipt.key
-    assert shop.key not in ran.stderr
+    assert shop.key not in airflow.log

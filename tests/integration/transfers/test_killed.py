@@ -11,9 +11,10 @@ import pytest
 
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
-from tests.support.exporting import SECOND, Span, export, objects, records, the_object, worker
+from tests.support.exporting import SECOND, Span, export, objects, records, the_object
 from tests.support.servers import Connect
 from tests.support.wire import Wire
+from tests.support.worker import Worker
 
 
 def bulky(day: Span, first: int, number: int) -> list[dict[str, object]]:
@@ -53,10 +54,10 @@ def test_a_kill_in_the_middle_of_an_upload(
     connection = s3.connection()
     with Wire(s3.url, stall_after=stall_after) as wire:
         connection["extra"]["endpoint_url"] = wire.url
-        process = worker({"AIRFLOW_CONN_AWS_DEFAULT": json.dumps(connection)}, bucket, *day)
+        process = Worker({"AIRFLOW_CONN_AWS_DEFAULT": json.dumps(connection)}, bucket, *day)
         try:
             assert wire.stalled.wait(60)
-            assert process.poll() is None
+            assert process.is_alive
         finally:
             process.kill()
             assert process.wait(10) == -signal.SIGKILL

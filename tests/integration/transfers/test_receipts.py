@@ -39,11 +39,11 @@ from tests.support.exporting import (
     refusal,
     spread,
     the_object,
-    worker,
 )
 from tests.support.paths import DOCS
 from tests.support.servers import Connect
 from tests.support.wire import Wire
+from tests.support.worker import Worker
 
 SCHEMA = jsonschema.Draft202012Validator(receipt_schema())
 PLANTED = ("203.0.113.77", "planted@example.com", "planted-cookie", "planted-word")
@@ -465,10 +465,10 @@ def test_a_kill_at_each_step(
     shop.insert({"timestamp": time + SECOND} for time in spread(Span(day.start, day.end - 2 * SECOND), 40))
     with Wire(s3.url, stall_at=place, occurrence=occurrence) as wire:
         environment = {"AIRFLOW_CONN_AWS_DEFAULT": json.dumps(wired(s3, wire))}
-        process = worker(environment, versioned, *day)
+        process = Worker(environment, versioned, *day)
         try:
             assert wire.stalled.wait(60)
-            assert process.poll() is None
+            assert process.is_alive
         finally:
             process.kill()
             assert process.wait(10) == -signal.SIGKILL
@@ -575,7 +575,7 @@ def test_an_attempt_whose_object_was_deleted_fails(
 
 def test_two_attempts_with_the_same_content(s3: LocalS3, filled: Span, bucket: str) -> None:
     """A zombie of the first attempt and the second one leave an object, and receipts that do not contradict it."""
-    attempts = [worker({}, bucket, *filled) for _ in range(2)]
+    attempts = [Worker({}, bucket, *filled) for _ in range(2)]
 
     assert [attempt.wait(60) for attempt in attempts] == [0, 0]
 
