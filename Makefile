@@ -9,7 +9,7 @@ BENCHMARK := .venv/benchmark
 PACKAGE := -e '.[parquet,sandbox]' --group test
 PYTEST := -m pytest -m 'not system'
 
-.PHONY: help demo test test-3.3 test-2.11 system lint types docs benchmark constraints clean
+.PHONY: help demo test test-3.3 test-2.11 golden system lint types docs benchmark constraints clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,13 @@ test-3.3: $(AIRFLOW_3)/.made ## Run the tests on Airflow 3.3
 
 test-2.11: $(AIRFLOW_2)/.made ## Run the tests on Airflow 2.11
 	.ci/with-airflow $(AIRFLOW_2) python $(PYTEST) $(ARGS)
+
+golden: $(AIRFLOW_3)/.made ## Renew the golden files of the archive, and show what changed
+	AKINON_RENEW_GOLDEN=1 .ci/with-airflow $(AIRFLOW_3) python $(PYTEST) tests/integration/test_golden.py
+	@# Or new files would not show.
+	git add --intent-to-add tests/golden
+	git --no-pager diff --stat -- tests/golden
+	git --no-pager diff -- tests/golden
 
 system: $(AIRFLOW_3)/.made $(AIRFLOW_2)/.made ## Run the tests that start whole Airflow installations (PostgreSQL needed)
 	.ci/with-airflow $(AIRFLOW_3) python -m pytest -m system $(ARGS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
@@ -37,8 +37,9 @@ from tests.support.exporting import (
     spread,
     the_object,
 )
-from tests.support.http_server import Answer, Request, Server, page, problem
+from tests.support.http_server import Server
 from tests.support.servers import Connect
+from tests.support.verbatim import answer_verbatim
 
 FORMATS = ("jsonl.gz", "jsonl", "parquet")
 HOUR = timedelta(hours=1)
@@ -612,18 +613,6 @@ CONTENTS = (
     ('"\\u015f \\/ ş \\u2028 \u2028"', '"ş"'),
 )
 """Written just so by the API, and what it writes once it was changed."""
-
-
-def answer_verbatim(records: Mapping[str, str], request: Request) -> Answer:
-    """Answer with records as they are written here, since the sandbox writes no half characters."""
-    query = request.query
-    if not request.path.endswith("/audit-events/"):
-        uuid = request.path.rstrip("/").rpartition("/")[2]
-        return Answer(body=records[uuid].encode()) if uuid in records else problem(404, {})
-    start, end = query["timestamp__gte"], query["timestamp__lt"]
-    found = [record for record in records.values() if start <= record[60:84] < end]
-    limit, number = int(query.get("limit", "20")), int(query.get("page", "1"))
-    return page(len(found), *found[(number - 1) * limit : number * limit])
 
 
 @pytest.fixture
