@@ -7,7 +7,8 @@ AIRFLOW_3 := .venv/airflow-3.3
 AIRFLOW_2 := .venv/airflow-2.11
 BENCHMARK := .venv/benchmark
 PACKAGE := -e '.[parquet,sandbox]' --group test
-PYTEST := -m pytest -m 'not system'
+# Two tests for each processor: half of them wait for somebody. Servers and Airflow are started once for each worker.
+PYTEST := -m pytest -m 'not system' -n $(shell echo $$((2 * $$(nproc)))) --dist loadgroup
 
 .PHONY: help demo test test-3.3 test-2.11 golden system lint types docs benchmark constraints clean
 

@@ -10,15 +10,26 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from tests.support.dag_runs import DagRuns
+from tests.support.examples import OTHER_EXAMPLES
 from tests.support.paths import EXAMPLES
 from tests.support.servers import NARROW_KEY, Connect
+
+settings.register_profile(
+    "examples",
+    max_examples=OTHER_EXAMPLES,
+    deadline=None,  # threads, compression and busy machines make some examples slow
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("examples")
 
 # Before anything imports Airflow, which reads them then.
 os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
@@ -26,6 +37,24 @@ os.environ.setdefault("AIRFLOW__CORE__UNIT_TEST_MODE", "False")
 
 UNTIL = "2026-02-01T00:00:00Z"
 """The end of the span that the shared sandbox's events cover."""
+
+
+REAL_PARTS = ("integration", "docs", "example_dags", "system")
+"""The folders whose tests start servers. All others are of units, and start none."""
+
+
+@pytest.fixture(autouse=True)
+def no_server_for_units(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold the tests of units to it, so that they stay quick wherever they run."""
+    folder = request.path.relative_to(Path(__file__).parent).parts[0]
+    if folder in REAL_PARTS:
+        return
+
+    def listen(*_: object) -> None:
+        raise AssertionError(f"a test in tests/{folder} starts a server; it belongs into tests/integration")
+
+    monkeypatch.setattr("socket.socket.listen", listen)
+    assert not {"s3", "sandbox", "bucket", "airflow"} & set(request.fixturenames)
 
 
 @pytest.fixture(scope="session")

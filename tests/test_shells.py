@@ -1,18 +1,32 @@
-"""The operator's and the sensor's shells: constructed without effect, templated, and strict before any request."""
+"""Every operator and sensor: constructed without effect, templated, and strict before any request."""
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, BaseOperator
 
+from airflow_provider_akinon.get_provider_info import get_provider_info
+from airflow_provider_akinon.operators.audit_archive import (
+    ReconcileAuditEventsOperator,
+    SealAuditArchiveOperator,
+    VerifyAuditArchiveOperator,
+)
 from airflow_provider_akinon.sensors.audit_events import AuditEventsSensor
 from airflow_provider_akinon.transfers.audit_events_to_s3 import AuditEventsToS3Operator
 
-SHELLS = [AuditEventsToS3Operator, AuditEventsSensor]
+SHELLS = [
+    AuditEventsToS3Operator,
+    SealAuditArchiveOperator,
+    VerifyAuditArchiveOperator,
+    ReconcileAuditEventsOperator,
+    AuditEventsSensor,
+]
 DAY = {"start": "2026-01-31T00:00:00Z", "end": "2026-02-01T00:00:00Z"}
 
 
@@ -22,6 +36,31 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(
         "AIRFLOW_CONN_AKINON_DEFAULT", '{"conn_type": "akinon", "host": "http://127.0.0.1:9", "password": "k"}'
     )
+
+
+def sensor(**arguments: Any) -> AuditEventsSensor:
+    return AuditEventsSensor(task_id="wait", **arguments)
+
+
+def arguments_of(shell: Any) -> list[inspect.Parameter]:
+    """Return the arguments of a shell's constructor, without those of every operator."""
+    parameters = inspect.signature(shell.__init__).parameters.values()
+    return [parameter for parameter in parameters if parameter.name not in ("self", "kwargs")]
+
+
+def test_every_shell_is_here() -> None:
+    """Every operator and sensor that the provider registers is tested below."""
+    info = get_provider_info()
+    modules = [each for kind in ("operators", "sensors") for one in info[kind] for each in one["python-modules"]]
+    modules += [one["python-module"] for one in info["transfers"]]
+    found = {
+        member
+        for name in modules
+        for member in vars(importlib.import_module(name)).values()
+        if isinstance(member, type) and issubclass(member, BaseOperator) and member.__module__ == name
+    }
+
+    assert found == set(SHELLS)
 
 
 def refusal(**arguments: Any) -> str:
@@ -35,34 +74,31 @@ def refusal(**arguments: Any) -> str:
 @pytest.mark.parametrize("shell", SHELLS)
 def test_every_template_field_is_an_argument_and_an_attribute(shell: Any) -> None:
     """What Airflow renders is what the author gave, unchanged by the constructor."""
-    arguments = inspect.signature(shell.__init__).parameters
     given = {name: f"{{{{ ds }}}}-{name}" for name in shell.template_fields}
 
     task = shell(task_id="task", **given)
 
-    assert set(shell.template_fields) <= set(arguments)
+    assert set(shell.template_fields) <= {argument.name for argument in arguments_of(shell)}
     assert {name: getattr(task, name) for name in shell.template_fields} == given
 
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_templates_are_rendered_deep_inside(shell: Any) -> None:
-    """A template in the values of ``filters`` is rendered as well as one in ``start``."""
-    task = shell(task_id="task", start="{{ ds }}T00:00:00Z", filters={"user": "{{ params_user }}"})
+    """A template is rendered as the whole of an argument, and within a list or the values of a dict."""
+    assert {"start", "end"} <= set(shell.template_fields)
+    deep = {name: {"user": ["{{ params_user }}", "x-{{ ds }}"]} for name in shell.template_fields if name != "start"}
+    task = shell(task_id="task", start="{{ ds }}T00:00:00Z", **deep)
 
     task.render_template_fields({"ds": "2026-01-31", "params_user": 42})
 
     assert task.start == "2026-01-31T00:00:00Z"
-    assert task.filters == {"user": "42"}
+    assert {name: getattr(task, name) for name in deep} == {name: {"user": ["42", "x-2026-01-31"]} for name in deep}
 
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_every_argument_is_keyword_only_and_described(shell: Any) -> None:
     """The class docstring describes each argument, and none can be given by its place."""
-    arguments = [
-        parameter
-        for parameter in inspect.signature(shell.__init__).parameters.values()
-        if parameter.name not in ("self", "kwargs")
-    ]
+    arguments = arguments_of(shell)
 
     assert all(argument.kind is inspect.Parameter.KEYWORD_ONLY for argument in arguments)
     assert [argument.name for argument in arguments if f":param {argument.name}:" not in shell.__doc__] == []
@@ -73,17 +109,36 @@ def test_a_constructor_has_no_effect(shell: Any, monkeypatch: pytest.MonkeyPatch
     """A DAG file is parsed every few seconds, where connections may not exist: construction looks nothing up."""
     monkeypatch.delenv("AIRFLOW_CONN_AKINON_DEFAULT")
     monkeypatch.setattr("socket.socket", None)
+    names = [each.name for each in arguments_of(shell)]
+    given = {name: "nowhere" for name in names if name.endswith("_conn_id")}
+    given |= dict.fromkeys(shell.template_fields, "wrong")
 
-    task = shell(task_id="task", akinon_conn_id="nowhere", start="wrong", filters={"wrong": 1})
+    task = shell(task_id="task", **given)
 
-    assert (task.start, task.end, task.filters) == ("wrong", None, {"wrong": 1})
+    assert {name: getattr(task, name) for name in given} == given
 
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_an_unknown_argument_is_refused(shell: Any) -> None:
     """A misspelt argument fails when the DAG is parsed."""
-    with pytest.raises((TypeError, AirflowException), match="allow_shrnk"):
-        shell(task_id="task", allow_shrnk=True)
+    with pytest.raises((TypeError, AirflowException), match="s3_buckett"):
+        shell(task_id="task", s3_buckett=True)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    ("window", "problem"),
+    [
+        ({"start": DAY["start"], "end": "tomorrow"}, "end='tomorrow'"),
+        ({"start": "2026-01-31T00:00:00", "end": DAY["end"]}, "start='2026-01-31T00:00:00'"),
+        ({"start": DAY["end"], "end": DAY["start"]}, "is after"),
+    ],
+)
+def test_a_wrong_window_ends_the_task(shell: Any, window: dict[str, str], problem: str) -> None:
+    """What the author wrote wrong is a final failure that names it, before anything is asked."""
+    run = shell(task_id="task", **window).execute if shell is not AuditEventsSensor else sensor(**window).poke
+    with pytest.raises(AirflowFailException, match=re.escape(problem)):
+        run({})
 
 
 @pytest.mark.parametrize(
@@ -146,4 +201,4 @@ def test_a_wrong_connection_ends_the_task(monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_sensor_ends_on_wrong_parameters() -> None:
     """The sensor does not poke for days with a filter that can never be asked."""
     with pytest.raises(AirflowFailException, match="unknown name 'usr'"):
-        AuditEventsSensor(task_id="wait", **DAY, filters={"usr": 1}).poke({})
+        sensor(**DAY, filters={"usr": 1}).poke({})

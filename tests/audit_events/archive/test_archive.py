@@ -11,7 +11,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_akinon.audit_events.archive import StoredExport, metadata_of, require_superset
@@ -125,7 +125,6 @@ WINDOWS = st.builds(
 FILTERS = st.builds(Filters, *[st.none() | st.integers(-20, 20)] * 3)
 
 
-@settings(deadline=None)
 @given(WINDOWS, WINDOWS, FILTERS, FILTERS)
 def test_a_key_names_exactly_one_window_and_filters(one: Window, other: Window, f: Filters, g: Filters) -> None:
     """Keys are equal where windows and filters are, and nowhere else."""
@@ -312,7 +311,6 @@ def test_evidence_is_not_lost(
 EVENT_NAMES = st.sets(st.tuples(st.integers(0, 6), st.sampled_from("abcd")), max_size=20)
 
 
-@settings(deadline=None)
 @given(EVENT_NAMES, EVENT_NAMES)
 def test_the_comparison_agrees_with_sets(stored: set[tuple[int, str]], read: set[tuple[int, str]]) -> None:
     """The streaming comparison finds exactly the events that a set difference finds."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_akinon.audit_events.encoding import Block, JsonLines
@@ -91,7 +91,6 @@ def records(draw: Callable[..., object]) -> tuple[bytes, bytes]:
     return spaced.encode(), "".join(tokens).encode()
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(records())
 def test_a_record_is_stored_as_the_api_wrote_it(record: tuple[bytes, bytes]) -> None:
     """Whatever JSON a record holds, its line has every byte of it but the white space between tokens."""

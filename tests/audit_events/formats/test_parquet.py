@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_akinon.audit_events import parquet
@@ -134,7 +134,6 @@ def _is_key(name: str) -> bool:
     return json.loads(name) in ("timestamp", "uuid")
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(records(), max_size=3))
 def test_whatever_json_a_record_holds_it_can_be_had_back(lines: list[bytes]) -> None:
     """Every field comes back with the value that the API wrote, numbers to the digit, and records in their order."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_akinon.audit_events.coverage import gaps, overlaps
@@ -73,7 +73,6 @@ def test_overlaps(windows: list[Hours], twice: list[Hours]) -> None:
 HOURS = st.tuples(st.integers(-3, 27), st.integers(1, 12)).map(lambda pair: (pair[0], pair[0] + pair[1]))
 
 
-@settings(deadline=None)
 @given(st.lists(HOURS, max_size=8))
 def test_hour_by_hour(windows: list[Hours]) -> None:
     """An hour lies in a gap where no window covers it, and in an overlap where more than one does."""

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pendulum
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_akinon.audit_events.errors import InvalidInput
@@ -109,14 +109,12 @@ def test_an_instant_is_written_as_the_api_writes_it(instant: datetime, text: str
     assert format_instant(instant) == text
 
 
-@settings(deadline=None)
 @given(INSTANTS)
 def test_what_is_written_reads_back_as_the_same_instant(instant: datetime) -> None:
     """No microsecond is lost between a window and the query that asks for it."""
     assert parse_instant("start", format_instant(instant)) == instant
 
 
-@settings(deadline=None)
 @given(INSTANTS)
 def test_an_instant_lies_in_the_millisecond_that_it_is_floored_to(instant: datetime) -> None:
     """The floor is a whole millisecond, at most one before."""
@@ -253,7 +251,6 @@ def test_a_period_has_a_length(period: timedelta) -> None:
         Window.of_period(datetime(2026, 1, 31, tzinfo=UTC), period, UTC)
 
 
-@settings(deadline=None)
 @given(INSTANTS, st.timedeltas(MICROSECOND, timedelta(days=40)), st.integers(1, 50))
 def test_parts_tile_their_window_on_whole_milliseconds(start: datetime, span: timedelta, parts: int) -> None:
     """The parts of a window cover it without gap or overlap, and are cut on whole milliseconds only."""

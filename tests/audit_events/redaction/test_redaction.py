@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_akinon.audit_events.credentials import harmless, says_credential
@@ -216,7 +216,6 @@ LETTERS = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=500)
 @given(st.lists(st.sampled_from(CREDENTIALS) | LETTERS, max_size=8).map("".join))
 def test_the_shortcut_overlooks_no_name(name: str) -> None:
     """Whatever name is a credential's, the search that spares most fields a closer look does not spare it."""
@@ -256,7 +255,6 @@ TREES = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.sampled_from(sorted(FIELDS)), TREES, st.booleans())
 def test_what_names_no_credential_stays(field: str, tree: Any, ascii_only: bool) -> None:
     """Any JSON value without a credential's name comes through byte for byte."""
@@ -295,7 +293,6 @@ PLAIN_NAMES = st.sampled_from(["password", "Cookie", "pass\\u0077ord", "\\u015fi
 SECRETS = st.sampled_from(['"hush"', '"\\u0068ush hush"', '[1,{"hush":2}]', '{"a":"hush"}', '"hu\\"sh,&;}="', "true"])
 
 
-@settings(deadline=None)
 @given(st.sampled_from(sorted(FIELDS)), PLAIN_NAMES, SECRETS, WRAPPERS, TREES)
 def test_a_credential_goes_wherever_it_is(
     field: str, name: str, secret: str, wrappers: list[Any], other: Any
@@ -324,7 +321,6 @@ PIECES = st.lists(
 ).map("".join)  # fmt: skip
 
 
-@settings(deadline=None, max_examples=500)
 @given(st.sampled_from(sorted(FIELDS)), PIECES)
 def test_any_text_gives_a_line(field: str, text: str) -> None:
     """Whatever a field's text is, the line stays JSON with all around it, and redacting twice changes nothing."""
@@ -332,7 +328,6 @@ def test_any_text_gives_a_line(field: str, text: str) -> None:
     redacted(field, json.dumps({"a": [text], text: text}))
 
 
-@settings(deadline=None, max_examples=500)
 @given(PIECES, st.sampled_from(["password", "Cookie", "token"]), PIECES, st.integers(0, 3))
 def test_no_text_around_a_quoted_credential_saves_it(before: str, name: str, after: str, layers: int) -> None:
     """A name and its value in quotes are found in any rubbish, and in rubbish within strings."""

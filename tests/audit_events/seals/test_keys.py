@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_akinon.audit_events.errors import InvalidInput
@@ -154,7 +154,6 @@ def test_a_key_is_not_shown() -> None:
         assert secret not in shown
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.binary(max_size=40), st.binary(max_size=40))
 def test_a_signature_is_of_its_message_alone(message: bytes, other: bytes) -> None:
     """It verifies with its message, and with no other."""

@@ -15,6 +15,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 import requests
 
@@ -129,32 +130,39 @@ def test_the_connection_is_one_that_airflow_reads(plain: Sandbox, tmp_path: Path
     assert found == [f"found akinon {plain.url} {plain.key} ('remote_id', 1)"] * 2
 
 
-def test_stopping_leaves_no_process_and_no_file() -> None:
+def children() -> set[psutil.Process]:
+    """Return the processes that this one has started, and that go on."""
+    return {child for child in psutil.Process().children() if child.is_running()}
+
+
+def test_stopping_leaves_no_process_and_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the end of the `with`, the process has ended with status 0 and its temporary directory is gone."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    before = children()
     with Sandbox.start(events=20) as sandbox:
-        process, directory = sandbox._process, sandbox._database.path.parent
         assert sandbox.count() == 20
-        assert directory.is_dir()
-    assert process.returncode == 0
-    assert not directory.exists()
+        assert len(children() - before) == 1
+        assert list(tmp_path.iterdir())
+    assert children() == before
+    assert list(tmp_path.iterdir()) == []
     assert sandbox.stop() == 0, "stopping twice does nothing"
 
 
-def test_it_ends_with_the_process_that_started_it() -> None:
+def test_it_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     """A caller that is killed takes its sandbox along, temporary files included."""
     code = (
-        "import os, signal; from airflow_provider_akinon.sandbox import Sandbox;"
+        "import os, pathlib, signal; from airflow_provider_akinon.sandbox import Sandbox;"
         "s = Sandbox.start(events=20);"
-        "print(s._process.pid, s._database.path.parent, flush=True);"
+        "assert list(pathlib.Path(os.environ['TMPDIR']).iterdir());"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
-    caller = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    pid, directory = caller.stdout.split()
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    caller = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
     deadline = time.monotonic() + 10
-    while Path(directory).exists() and time.monotonic() < deadline:
+    while list(tmp_path.iterdir()) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert caller.returncode == -signal.SIGKILL
-    assert not Path(directory).exists(), f"process {pid} goes on"
+    assert list(tmp_path.iterdir()) == [], "the sandbox goes on"
 
 
 def test_a_failure_to_start_says_why() -> None:

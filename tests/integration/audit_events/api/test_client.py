@@ -625,9 +625,14 @@ def test_the_key_never_goes_to_another_host_or_scheme(location: str) -> None:
 
 @pytest.mark.parametrize("location", ["http://[::1", "http://127.0.0.1:99999/", "http://127.0.0.1:x/"])
 def test_a_redirect_to_nonsense_is_an_answer_of_somebody_else(location: str) -> None:
-    """A Location that is no URL fails as an error of this package."""
+    """A Location that is no URL is named in the error; nobody is asked again, and it may pass."""
     with Server(Answer(302, b"", {"Location": location})) as server, client(server.url, attempts=1) as api:
-        failure(api)
+        error = failure(api)
+
+    assert type(error) is ProtocolError
+    assert f"redirects to {location!r}, which is no URL" in str(error)
+    assert not error.permanent
+    assert len(server.requests) == 1
 
 
 def test_a_redirect_in_a_circle_ends() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from botocore.exceptions import ClientError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_akinon import __main__
@@ -956,7 +956,6 @@ KEYS, PLACES = st.integers(0, 10), st.integers(0, 10_000)
 """One of the keys of the small archive, and a place in its bytes, counted round and round."""
 
 
-@settings(deadline=None, max_examples=200)
 @given(KEYS, PLACES, st.integers(1, 255))
 def test_any_changed_byte_is_found(small: Archive, number: int, place: int, by: int) -> None:
     """Whichever byte of whichever key is changed, to whatever: with the public key, without any head, it is found."""
@@ -967,7 +966,6 @@ def test_any_changed_byte_is_found(small: Archive, number: int, place: int, by: 
     assert verify(Bucket(MemoryS3({**small.files, key: changed}), "memory")).wrong
 
 
-@settings(deadline=None, max_examples=100)
 @given(KEYS, PLACES, st.integers(0, 30), st.binary(max_size=20))
 def test_any_piece_cut_out_or_put_in_is_found(
     small: Archive, number: int, place: int, length: int, piece: bytes
