@@ -1,14 +1,16 @@
 """A whole Airflow of the line that is installed, for system tests: real processes, PostgreSQL, an ``AIRFLOW_HOME``.
 
-On Airflow 3: API server, scheduler, DAG processor, and a triggerer where asked for. On Airflow 2.11: scheduler, and
-a triggerer where asked for. All of it lives in temporary directories and on free ports of 127.0.0.1, knows none of
-the machine's Airflow settings, and is stopped by its pid at the end, however the end comes. It refuses to wait
-without a bound, or for processes that have died: the error then holds the ends of their logs.
+On Airflow 3: API server, scheduler, DAG processor and triggerer. On Airflow 2.11: scheduler and triggerer. DAGs are
+switched off until `AirflowInstallation.switch_on`, unless their files say otherwise. All of it lives in temporary
+directories and on free ports of 127.0.0.1, knows none of the machine's Airflow settings, and is stopped by its pid at
+the end, however the end comes. It refuses to wait without a bound, or for processes that have died: the error then
+holds the ends of their logs.
 """
 
 from __future__ import annotations
 
 import base64
+import json
 import os
 import signal
 import socket
@@ -16,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -39,6 +41,21 @@ RUN_TIMEOUT = 300.0
 """Seconds that a DAG run may take."""
 STOP_TIMEOUT = 30.0
 """Seconds to wait for a process to stop, before it is killed."""
+
+PARSE_INTERVAL = "3600"
+"""Seconds until a DAG file is read again, which takes a second of a core; they do not change."""
+
+COMMANDS = """
+import contextlib, io, json, sys
+from airflow.__main__ import main
+outputs = []
+for arguments in json.loads(sys.argv[1]):
+    sys.argv = ["airflow", *arguments]
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        main()
+    outputs.append(output.getvalue())
+print(json.dumps(outputs))
+"""
 
 T = TypeVar("T")
 
@@ -74,15 +91,12 @@ class AirflowInstallation:
         dags: Path,
         connections: Mapping[str, str],
         settings: Mapping[str, str] | None = None,
-        *,
-        triggerer: bool = False,
     ) -> Iterator[AirflowInstallation]:
-        """Start an installation, give it, and stop it. Takes about a minute.
+        """Start an installation, give it, and stop it. Takes about half a minute.
 
         :param dags: the folder of DAG files.
         :param connections: JSON or URI by connection id.
         :param settings: more environment variables, for Airflow's settings or for the DAGs.
-        :param triggerer: start a triggerer as well.
         :raises AssertionError: a process did not start; the message holds the ends of the logs.
         """
         with (
@@ -99,11 +113,12 @@ class AirflowInstallation:
             installation = cls(Path(home), database, environment, f"http://127.0.0.1:{port}")
             try:
                 installation.cli("db", "migrate")
-                # The API server first: tasks that find none fail.
-                for name in ("api-server", "scheduler", "dag-processor") if AIRFLOW_3 else ("scheduler",):
+                for name in ("api-server", "dag-processor", "triggerer") if AIRFLOW_3 else ("triggerer",):
                     installation.start(name)
-                if triggerer:
-                    installation.start("triggerer")
+                # Last, as tasks that find no API server fail.
+                if AIRFLOW_3:
+                    installation.wait_for("the API server to be healthy", installation._healthy, START_TIMEOUT)
+                installation.start("scheduler")
                 yield installation
             finally:
                 installation._stop()
@@ -113,7 +128,15 @@ class AirflowInstallation:
 
         :raises AssertionError: it failed; the message holds all that it printed.
         """
-        return self.python("-m", "airflow", *arguments)
+        [printed] = self.commands(arguments)
+        return printed
+
+    def commands(self, *commands: Sequence[str]) -> list[str]:
+        """Run ``airflow`` with each of these lists of arguments, in one process, and return what each printed.
+
+        :raises AssertionError: one failed; the message holds all that they printed.
+        """
+        return json.loads(self.python("-c", COMMANDS, json.dumps(commands)).splitlines()[-1])
 
     def python(self, *arguments: str) -> str:
         """Run Python with these arguments as `cli` runs ``airflow``."""
@@ -129,19 +152,19 @@ class AirflowInstallation:
         assert done.returncode == 0, f"python {' '.join(arguments)} failed:\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
-    def rest(self, method: str, path: str, json: object = None) -> Any:
+    def rest(self, method: str, path: str, body: object = None) -> Any:
         """Ask the API server, as an administrator, and return the JSON of its answer. Airflow 3 only.
 
         :raises AssertionError: the answer is an error; the message holds it.
         """
         token = requests.get(f"{self.api}/auth/token", timeout=60).json()["access_token"]
         headers = {"Authorization": f"Bearer {token}"}
-        answer = requests.request(method, self.api + path, json=json, headers=headers, timeout=60)
+        answer = requests.request(method, self.api + path, json=body, headers=headers, timeout=60)
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json()
 
     def start(self, name: str) -> None:
-        """Start a process by the name of its ``airflow`` command; of the API server, wait until it is healthy."""
+        """Start a process by the name of its ``airflow`` command."""
         skip = ["--skip-serve-logs"] if name in ("scheduler", "triggerer") else []
         log = self.home / "processes" / f"{name}.log"
         log.parent.mkdir(exist_ok=True)
@@ -155,8 +178,6 @@ class AirflowInstallation:
                 stderr=output,
                 start_new_session=True,
             )
-        if name == "api-server":
-            self.wait_for("the API server to be healthy", self._healthy, START_TIMEOUT)
 
     def kill(self, name: str, signal_number: int = signal.SIGTERM) -> None:
         """End a process by a signal, and wait until it is gone; `start` starts it again.
@@ -179,8 +200,10 @@ class AirflowInstallation:
         """
         deadline = time.monotonic() + timeout
         while not (found := look()):
-            for name, process in self.processes.items():
-                assert process.poll() is None, f"The {name} ended ({process.returncode})\n{self.log_tails()}"
+            for name, process in list(self.processes.items()):
+                # One that `kill` ended, for another thread, is no longer among them.
+                ended = process.poll() is not None and self.processes.get(name) is process
+                assert not ended, f"The {name} ended ({process.returncode})\n{self.log_tails()}"
             assert time.monotonic() < deadline, f"Waited {timeout:g} s for {what}\n{self.log_tails()}"
             time.sleep(0.5)
         return found
@@ -192,6 +215,11 @@ class AirflowInstallation:
         """
         statement = "SELECT 1 FROM serialized_dag WHERE dag_id = %s"
         self.wait_for(f"the DAG {dag_id}", lambda: self.database.query(statement, dag_id), START_TIMEOUT)
+
+    def switch_on(self, dag_id: str) -> None:
+        """Wait for a DAG, and switch it on."""
+        self.wait_for_dag(dag_id)
+        self.database.execute("UPDATE dag SET is_paused = false WHERE dag_id = %s", dag_id)
 
     def wait_for_run(self, dag_id: str, run_id: str, timeout: float = RUN_TIMEOUT) -> Run:
         """Wait until a run has ended, in whatever state, and return it.
@@ -253,18 +281,28 @@ def _settings(dags: Path, home: Path, database: PostgreSQL, port: int) -> dict[s
         "AIRFLOW__CORE__PARALLELISM": "4",
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database.url(),
+        "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+        "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "1",
+        # A triggerer that was killed is taken for dead sooner than in half a minute.
+        "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "5",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     }
     if not AIRFLOW_3:
-        return of_both | {"AIRFLOW__WEBSERVER__SECRET_KEY": secrets["session"]}
+        return of_both | {
+            "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": PARSE_INTERVAL,
+            "AIRFLOW__WEBSERVER__SECRET_KEY": secrets["session"],
+        }
     return of_both | {
         "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__API__SECRET_KEY": secrets["session"],
+        "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets["jwt"],
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": PARSE_INTERVAL,
     }
 
 

@@ -26,7 +26,7 @@ START_TIMEOUT = 60.0
 STOP_TIMEOUT = 30.0
 """Seconds to wait for it to stop, before it is killed."""
 
-INSTALL = "Install it: on Debian and Ubuntu, apt-get install postgresql"
+MISSING = "PostgreSQL is not installed: apt-get install postgresql"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,15 @@ class PostgreSQL:
 
     programs: Path
     socket: Path
+
+    @staticmethod
+    def require() -> None:
+        """Do nothing where PostgreSQL is installed.
+
+        :raises FileNotFoundError: it is not; the message says what to do.
+        """
+        _programs()
+        _user()
 
     @classmethod
     @contextmanager
@@ -86,6 +95,11 @@ class PostgreSQL:
             cursor.execute(statement, values)
             return cursor.fetchall()
 
+    def execute(self, statement: str, *values: object) -> None:
+        """Run a statement that changes something."""
+        with closing(self._connect()) as connection, connection, connection.cursor() as cursor:
+            cursor.execute(statement, values)
+
     def dump(self) -> str:
         """Return all that the database holds, as SQL."""
         command = [self.programs / "pg_dump", "-h", self.socket, "-U", "airflow", "postgres"]
@@ -112,7 +126,7 @@ def _programs() -> Path:
     path = os.pathsep.join([*map(str, reversed(folders)), os.environ.get("PATH", os.defpath)])
     initdb = shutil.which("initdb", path=path)
     if initdb is None:
-        raise FileNotFoundError(f"There is no PostgreSQL here (no 'initdb'). {INSTALL}")
+        raise FileNotFoundError(MISSING)
     return Path(initdb).parent
 
 
@@ -123,9 +137,8 @@ def _user() -> dict[str, Any]:
     try:
         postgres = pwd.getpwnam("postgres")
     except KeyError:
-        raise FileNotFoundError(
-            f"PostgreSQL does not run as root, and there is no user 'postgres'. {INSTALL}"
-        ) from None
+        # PostgreSQL does not run as root.
+        raise FileNotFoundError(f"{MISSING} (there is no user 'postgres')") from None
     return {"user": postgres.pw_uid, "group": postgres.pw_gid, "extra_groups": []}
 
 

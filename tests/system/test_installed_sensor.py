@@ -5,24 +5,24 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from airflow_provider_akinon.sandbox import Sandbox
 from tests.support.airflow_installation import AIRFLOW_3, AirflowInstallation
+from tests.support.system import System
 
 pytestmark = pytest.mark.system
 
-DAGS = Path(__file__).parent / "dags" / "waiting"
 DAYS = [datetime(2026, 1, number, tzinfo=UTC) for number in range(1, 6)]
 HOUR = timedelta(hours=1)
+SETTLED_FOR = timedelta(seconds=4)
+"""What ``dags/waiting`` asks for."""
 WAIT_TIMEOUT = 240.0
-"""Seconds that anything may take here; a killed triggerer is taken for dead after some 10 s, and starts in 20 s."""
+"""Seconds that anything may take here; a killed triggerer is taken for dead after some 5 s, and starts in 20 s."""
 
 
 class Try(NamedTuple):
@@ -31,6 +31,7 @@ class Try(NamedTuple):
     state: str
     number: int
     trigger_id: int | None
+    ended: datetime | None
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class World:
 
     def task(self, dag_id: str) -> Try | None:
         """Return the task that waits; None before it has been started."""
-        statement = "SELECT state, try_number, trigger_id FROM task_instance WHERE dag_id = %s"
+        statement = "SELECT state, try_number, trigger_id, end_date FROM task_instance WHERE dag_id = %s"
         found = self.airflow.database.query(statement, dag_id)
         return Try(*found[0]) if found else None
 
@@ -55,15 +56,16 @@ class World:
 
         return self.airflow.wait_for(f"{dag_id} to be {' or '.join(states)}", look, WAIT_TIMEOUT)
 
-    def looks(self, day: datetime) -> int:
-        """Return how often the API was asked for a day."""
+    def looks(self, day: datetime) -> list[datetime]:
+        """Return when the API was asked for a day."""
         start = f"timestamp__gte={day:%Y-%m-%d}T"
-        return sum(start in request["query"] for request in self.sandbox.requests())
+        requests = [request for request in self.sandbox.requests() if start in request["query"]]
+        return [datetime.fromisoformat(request["time"]) for request in requests]
 
     def wait_for_looks(self, day: datetime, number: int) -> None:
         """Wait until the API has been asked for a day this many times more."""
-        goal = self.looks(day) + number
-        self.airflow.wait_for(f"{number} looks at {day}", lambda: self.looks(day) >= goal, WAIT_TIMEOUT)
+        goal = len(self.looks(day)) + number
+        self.airflow.wait_for(f"{number} looks at {day}", lambda: len(self.looks(day)) >= goal, WAIT_TIMEOUT)
 
     def results(self, dag_id: str) -> list[dict[str, Any]]:
         """Return what the DAG's task has given to XCom."""
@@ -81,18 +83,41 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    """An installation in which the DAGs of ``dags/waiting`` have begun to run."""
-    with Sandbox.start(events=0) as sandbox:
-        settings = {
-            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-            # A triggerer that was killed is taken for dead sooner than in half a minute.
-            "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
-            "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
-        }
-        connections = {"akinon_default": sandbox.connection_json()}
-        with AirflowInstallation.running(DAGS, connections, settings, triggerer=True) as airflow:
-            yield World(airflow, sandbox)
+def world(system: System) -> World:
+    """The installation, in which the DAGs of ``dags/waiting`` have begun to run."""
+    return World(system.airflow, system.awaited)
+
+
+@dataclass(frozen=True)
+class Kill:
+    """A kill of the triggerer, with three events of one day and two more of another inserted while it lay killed."""
+
+    inserted: datetime
+    """When the events were in."""
+    looks: int
+    """How often the API was asked for the two days after that, before the next triggerer was started."""
+    states: tuple[str, str]
+    """Those of the two tasks just before the next triggerer was started."""
+
+
+@pytest.fixture(scope="module")
+def kill(world: World) -> Kill:
+    """The triggerer has been killed while two sensors waited, and the next one was started."""
+    for dag_id in ("survives", "settles"):
+        world.wait_for_state(dag_id, "deferred")
+    world.insert(DAYS[2], 2)
+    for day in (DAYS[1], DAYS[2]):
+        world.wait_for_looks(day, 2)
+    world.airflow.kill("triggerer", signal.SIGKILL)
+    world.insert(DAYS[1], 3)
+    world.insert(DAYS[2], 2)
+    inserted = datetime.now(UTC)
+    # For longer than the window must be still, and than it takes to look again.
+    time.sleep(SETTLED_FOR.total_seconds() + 1)
+    looks = sum(look > inserted for day in (DAYS[1], DAYS[2]) for look in world.looks(day))
+    states = (world.task("survives").state, world.task("settles").state)
+    world.airflow.start("triggerer")
+    return Kill(inserted, looks, states)
 
 
 def test_a_sensor_resumes(world: World) -> None:
@@ -105,7 +130,7 @@ def test_a_sensor_resumes(world: World) -> None:
     world.insert(DAYS[0], 2)
     ended = world.wait_for_state("resumes", "success", "failed")
 
-    assert ended == ("success", 1, None)
+    assert ended[:3] == ("success", 1, None)
     assert world.results("resumes") == [{"count": 4, "window": window(DAYS[0]), "settled_at": None}]
     assert world.earlier_tries("resumes") == 0
 
@@ -126,53 +151,40 @@ def test_a_sensor_times_out(world: World) -> None:
     # The task's log, and its trigger's.
     logs = [text for path, text in world.airflow.logs().items() if "dag_id=times_out" in path.parts]
     assert ("AirflowSensorTimeout" if AIRFLOW_3 else "Trigger/execution timeout") in "".join(logs)
-    # Nobody goes on looking.
-    looks = world.looks(DAYS[3]) + world.looks(DAYS[4])
-    time.sleep(3)
-    assert world.looks(DAYS[3]) + world.looks(DAYS[4]) == looks
+    # Nobody has gone on looking, each second; the last look may have been under way.
+    for day, ended in ((DAYS[3], timed_out.ended), (DAYS[4], gave_up.ended)):
+        quiet = ended + timedelta(seconds=3)
+        world.airflow.wait_for("three seconds", lambda quiet=quiet: datetime.now(UTC) > quiet, WAIT_TIMEOUT)
+        assert [look for look in world.looks(day) if look > ended + timedelta(seconds=1)] == []
 
 
-def test_a_sensor_survives_its_triggerer(world: World) -> None:
+def test_a_sensor_survives_its_triggerer(world: World, kill: Kill) -> None:
     """Events that come while the triggerer lies killed are found by the next one: one success, in the first try."""
-    world.wait_for_state("survives", "deferred")
-    world.wait_for_state("settles", "deferred")
-    world.wait_for_looks(DAYS[1], 2)
-    world.airflow.kill("triggerer", signal.SIGKILL)
-    world.insert(DAYS[1], 3)
-    looks = world.looks(DAYS[1])
-    time.sleep(3)
-    assert world.task("survives").state == "deferred"
-    assert world.looks(DAYS[1]) == looks
+    assert kill.looks == 0
+    assert kill.states[0] == "deferred"
 
-    world.airflow.start("triggerer")
     ended = world.wait_for_state("survives", "success", "failed")
 
-    assert ended == ("success", 1, None)
+    assert ended[:3] == ("success", 1, None)
     assert world.results("survives") == [{"count": 3, "window": window(DAYS[1]), "settled_at": None}]
     assert world.earlier_tries("survives") == 0
 
 
-def test_a_window_settles_anew(world: World) -> None:
+def test_a_window_settles_anew(world: World, kill: Kill) -> None:
     """Where the count moves while the triggerer lies killed, the next one counts the stillness from then on."""
-    world.wait_for_state("settles", "deferred")
-    world.insert(DAYS[2], 2)
-    world.wait_for_looks(DAYS[2], 2)
-    world.airflow.kill("triggerer", signal.SIGKILL)
-    world.insert(DAYS[2], 2)
-    moved = datetime.now(UTC)
-    time.sleep(10)
-    world.airflow.start("triggerer")
-    world.wait_for_looks(DAYS[2], 1)
-    started = datetime.now(UTC)
+    assert kill.looks == 0
+    assert kill.states[1] == "deferred"
+
     ended = world.wait_for_state("settles", "success", "failed")
 
-    assert ended == ("success", 1, None)
+    assert ended[:3] == ("success", 1, None)
     [result] = world.results("settles")
     assert (result["count"], result["window"]) == (4, window(DAYS[2]))
-    # Seen with four events for as long as was asked, although they had been there, unseen, for long.
-    settled_at = datetime.fromisoformat(result["settled_at"])
-    assert settled_at - started > timedelta(seconds=6)
-    assert settled_at - moved > timedelta(seconds=18)
+    # Seen with four events for as long as was asked, although they had been there, unseen, for longer.
+    first_look = min(look for look in world.looks(DAYS[2]) if look > kill.inserted)
+    assert first_look - kill.inserted > SETTLED_FOR
+    # The API notes a look a little after the trigger took its time.
+    assert datetime.fromisoformat(result["settled_at"]) - first_look > SETTLED_FOR - timedelta(seconds=0.5)
 
 
 def window(day: datetime) -> dict[str, str]:

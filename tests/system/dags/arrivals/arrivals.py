@@ -1,4 +1,4 @@
-"""A DAG that writes down every batch of new events it is told of. Airflow 3 only."""
+"""DAGs that write down every batch of new events they are told of, each of a user of its own. Airflow 3 only."""
 
 import json
 import os
@@ -9,26 +9,37 @@ from airflow.sdk import DAG, Asset, AssetWatcher, task
 
 from airflow_provider_akinon.triggers.audit_events import AuditEventsArrivedTrigger
 
-CONN_IDS = os.environ["ARRIVALS_CONN_IDS"].split()
+WATCHERS = {
+    "told": ("akinon_watched", {"user": 1}),
+    "soon": ("akinon_watched", {"user": 2}),
+    "later": ("akinon_watched", {"user": 3}),
+    "latest": ("akinon_watched", {"user": 4}),
+    "refused": ("akinon_refused", None),
+}
 
 
-def watched(conn_id):
+def watched(name, conn_id, filters):
     """Return an asset that a look at the connection's API, each second, brings news of."""
     trigger = AuditEventsArrivedTrigger(
-        since=os.environ["ARRIVALS_SINCE"], poll_interval=1, overlap=3600, akinon_conn_id=conn_id
+        since=os.environ["ARRIVALS_SINCE"], filters=filters, poll_interval=1, overlap=3600, akinon_conn_id=conn_id
     )
-    return Asset(f"news_{conn_id}", watchers=[AssetWatcher(name=conn_id, trigger=trigger)])
+    return Asset(f"news_{name}", watchers=[AssetWatcher(name=name, trigger=trigger)])
 
 
-for conn_id in CONN_IDS:
-    news = watched(conn_id)
-    with DAG(dag_id=f"arrivals_{conn_id}", schedule=[news], start_date=pendulum.datetime(2026, 1, 1, tz="UTC")):
+for name, (conn_id, filters) in WATCHERS.items():
+    news = watched(name, conn_id, filters)
+    with DAG(
+        dag_id=f"arrivals_{name}",
+        schedule=[news],
+        start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+        is_paused_upon_creation=False,
+    ):
 
         @task
-        def write_down(asset, triggering_asset_events=None):
+        def write_down(name, asset, triggering_asset_events=None):
             """Append the payloads that this run is for, as one line."""
             payloads = [event.extra["payload"] for event in triggering_asset_events[Asset(asset)]]
-            with Path(os.environ["ARRIVALS_FILE"]).open("a") as file:
+            with Path(os.environ["ARRIVALS_FOLDER"], name).open("a") as file:
                 file.write(json.dumps(payloads) + "\n")
 
-        write_down(news.name)
+        write_down(name, news.name)

@@ -16,15 +16,22 @@ DAYS = [pendulum.datetime(2026, 1, number, tz="UTC") for number in range(1, 6)]
 
 def wait(dag_id, day, **arguments):
     """Make a DAG whose only task waits for something on a day."""
-    with DAG(dag_id=dag_id, schedule="@once", start_date=DAYS[0], catchup=False):
+    with DAG(dag_id=dag_id, schedule="@once", start_date=DAYS[0], catchup=False, is_paused_upon_creation=False):
         AuditEventsSensor(
-            task_id="wait", start=day, end=day.add(days=1), deferrable=True, poke_interval=1, retries=2, **arguments
+            task_id="wait",
+            start=day,
+            end=day.add(days=1),
+            deferrable=True,
+            poke_interval=1,
+            retries=2,
+            akinon_conn_id="akinon_awaited",
+            **arguments,
         )
 
 
 wait("resumes", DAYS[0], min_events=3)
 wait("survives", DAYS[1], min_events=3)
 # The day has long passed, and must not have settled for that alone.
-wait("settles", DAYS[2], min_events=3, settled_for=timedelta(seconds=8), max_lateness=timedelta(days=36_500))
-wait("times_out", DAYS[3], timeout=15)
-wait("gives_up", DAYS[4], timeout=15, soft_fail=True)
+wait("settles", DAYS[2], min_events=3, settled_for=timedelta(seconds=4), max_lateness=timedelta(days=36_500))
+wait("times_out", DAYS[3], timeout=5)
+wait("gives_up", DAYS[4], timeout=5, soft_fail=True)
