@@ -101,6 +101,13 @@ OTHERS = [
     ec.generate_private_key(ec.SECP256R1()),
     x25519.X25519PrivateKey.generate(),
 ]
+
+
+def name_of(text: str) -> str:
+    """Return what a test of a text is called: the same in each process, whatever keys were drawn there."""
+    return text.partition("\n")[0]
+
+
 NONSENSE = ["", " ", "key", "ä", "=" * 44, b64encode(SEED[1:]).decode(), b64encode(SEED + SEED).decode()]
 
 
@@ -113,6 +120,7 @@ NONSENSE = ["", " ", "key", "ä", "=" * 44, b64encode(SEED[1:]).decode(), b64enc
         public_pem(ORIGINAL),
         private_pem(ORIGINAL)[:-40],
     ],
+    ids=name_of,
 )
 def test_what_is_no_private_key(text: str) -> None:
     """Another kind of key, an encrypted one, the public one or a piece is refused; the error tells what to give."""
@@ -122,7 +130,7 @@ def test_what_is_no_private_key(text: str) -> None:
     assert str(caught.value).startswith("seal_key is not an Ed25519 private key; give what 'openssl genpkey")
 
 
-@pytest.mark.parametrize("text", [*NONSENSE, *map(public_pem, OTHERS), private_pem(ORIGINAL)])
+@pytest.mark.parametrize("text", [*NONSENSE, *map(public_pem, OTHERS), private_pem(ORIGINAL)], ids=name_of)
 def test_what_is_no_public_key(text: str) -> None:
     """Another kind of key, or the private one, is refused; the error tells what to give."""
     with pytest.raises(InvalidInput) as caught:
