@@ -454,6 +454,8 @@ def test_what_the_task_returns(s3: LocalS3, archive: Archive, bucket: str, monke
         ({}, None, "seal_conn_id='akinon_seal' has no password"),
         ({}, "my key", "seal_conn_id='akinon_seal' is not an Ed25519 private key"),
     ],
+    # Not by the key, which each process draws anew.
+    ids=lambda value: None if isinstance(value, dict) else "key" if value == PRIVATE_PEM else str(value)[:24],
 )
 def test_a_refusal_of_the_task(
     s3: LocalS3,
