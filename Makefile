@@ -25,7 +25,7 @@ test-3.3: $(AIRFLOW_3)/.made ## Run the tests on Airflow 3.3
 test-2.11: $(AIRFLOW_2)/.made ## Run the tests on Airflow 2.11
 	.ci/with-airflow $(AIRFLOW_2) python $(PYTEST) $(ARGS)
 
-system: $(AIRFLOW_3)/.made $(AIRFLOW_2)/.made ## Run the tests that start whole Airflow installations (PostgreSQL needed)
+system: $(AIRFLOW_3)/.made $(AIRFLOW_2)/.made ## Run the tests in a whole Airflow, and of the wheel, on both lines (PostgreSQL needed)
 	.ci/with-airflow $(AIRFLOW_3) python -m pytest -m system $(ARGS)
 	.ci/with-airflow $(AIRFLOW_2) python -m pytest -m system $(ARGS)
 
