@@ -33,7 +33,7 @@ golden: $(AIRFLOW_3)/.made ## Renew the golden files of the archive, and show wh
 	git --no-pager diff --stat -- tests/golden
 	git --no-pager diff -- tests/golden
 
-system: $(AIRFLOW_3)/.made $(AIRFLOW_2)/.made ## Run the tests that start whole Airflow installations (PostgreSQL needed)
+system: $(AIRFLOW_3)/.made $(AIRFLOW_2)/.made ## Run the tests in a whole Airflow, and of the wheel, on both lines (PostgreSQL needed)
 	.ci/with-airflow $(AIRFLOW_3) python -m pytest -m system $(ARGS)
 	.ci/with-airflow $(AIRFLOW_2) python -m pytest -m system $(ARGS)
 

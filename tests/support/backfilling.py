@@ -76,5 +76,6 @@ class Backfilling:
         return ("--reprocess-behavior", "completed") if AIRFLOW_3 else ("--reset-dagruns", "--yes")
 
     def _are_completed(self) -> bool:
-        backfills = self.system.airflow.rest("GET", f"/api/v2/backfills?dag_id={DAG_ID}")["backfills"]
-        return all(backfill["completed_at"] for backfill in backfills)
+        statement = "SELECT bool_and(completed_at IS NOT NULL) FROM backfill WHERE dag_id = %s"
+        [(completed,)] = self.system.airflow.database.query(statement, DAG_ID)
+        return bool(completed)

@@ -10,19 +10,25 @@ import pytest
 
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from tests.support.backfilling import Backfill, Backfilling
-from tests.support.postgresql import PostgreSQL
+from tests.support.postgresql import MISSING, PostgreSQL
 from tests.support.system import System
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say at the very end what was skipped because PostgreSQL is missing."""
+    skipped = [report for report in terminalreporter.stats.get("skipped", []) if MISSING in str(report.longrepr)]
+    if skipped:
+        terminalreporter.write_line(f"Warning: {len(skipped)} tests were skipped. {MISSING}", yellow=True, bold=True)
+
+
 @pytest.fixture(scope="session")
-def postgresql(request: pytest.FixtureRequest) -> None:
-    """Skips the tests where PostgreSQL is missing, and says so; where CI is set, they fail."""
+def postgresql() -> None:
+    """Skips the tests where PostgreSQL is missing; where CI is set, they fail."""
     try:
         PostgreSQL.require()
     except FileNotFoundError as error:
         if os.environ.get("CI"):
             pytest.fail(str(error), pytrace=False)
-        request.config.get_terminal_writer().line(f"\nWarning: {error}", yellow=True)
         pytest.skip(str(error))
 
 

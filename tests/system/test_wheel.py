@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import zipfile
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,13 +31,20 @@ INSTALL_TIMEOUT = 900.0
 
 DAY = ("2026-01-31T00:00:00Z", "2026-02-01T00:00:00Z")
 
+WHERE = "import airflow_provider_akinon, sys; print(airflow_provider_akinon.__file__, *sys.path, sep='\\n')"
 # The sandbox's views import only where Django is set up, as the sandbox's process does.
-IMPORT_ALL = """
-import importlib, pkgutil, airflow_provider_akinon as package
-print(package.__file__)
-for module in pkgutil.walk_packages(package.__path__, "airflow_provider_akinon."):
-    if not module.name.endswith(("__main__", "sandbox.api", "sandbox.faults")):
-        print(importlib.import_module(module.name).__name__)
+FACTS = """
+import contextlib, importlib, importlib.metadata, io, json, pkgutil, sys
+import airflow_provider_akinon as package
+names = [module.name for module in pkgutil.walk_packages(package.__path__, "airflow_provider_akinon.")]
+imported = [name for name in names if not name.endswith(("__main__", "sandbox.api", "sandbox.faults"))]
+modules = [importlib.import_module(name).__name__ for name in imported]
+versions = [package.__version__, importlib.metadata.version("airflow-provider-akinon")]
+from airflow.__main__ import main
+sys.argv = ["airflow", "providers", "get", "airflow-provider-akinon", "--output", "plain"]
+with contextlib.redirect_stdout(io.StringIO()) as provider:
+    main()
+print(json.dumps({"modules": modules, "versions": versions, "provider": provider.getvalue()}))
 """
 SANDBOX = """
 import requests
@@ -46,11 +55,12 @@ with Sandbox.start(events=7) as sandbox:
 """
 
 
-def run(*command: str | Path, timeout: float = 120.0, **more: str) -> str:
+def run(*command: str | Path, timeout: float = 120.0, status: int = 0, **more: str) -> str:
     """Run a command and return its standard output; what this process was told of Python and Airflow is left out."""
     inherited = {n: v for n, v in os.environ.items() if not n.startswith(("AIRFLOW", "PYTHON", "VIRTUAL_ENV"))}
     done = subprocess.run(command, env=inherited | more, cwd="/", capture_output=True, text=True, timeout=timeout)
-    assert done.returncode == 0, f"{' '.join(map(str, command))} failed:\n{done.stdout}\n{done.stderr}"
+    said = f"{done.stdout}\n{done.stderr}"
+    assert done.returncode == status, f"{' '.join(map(str, command))} ended with {done.returncode}:\n{said}"
     return done.stdout
 
 
@@ -79,15 +89,26 @@ def wheel(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(python: Path, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
-    """Runs ``python`` with arguments where the wheel is installed, and returns its output."""
+    """Runs ``python`` with arguments where the wheel is installed, out of the source tree's reach."""
     constraints = ROOT / "constraints" / f"airflow-{LINE}.txt"
     install = ["install", "--constraint", str(constraints), f"airflow-provider-akinon[sandbox] @ {wheel.as_uri()}"]
     if uv := shutil.which("uv"):
         run(uv, "pip", *install, "--python", python, timeout=INSTALL_TIMEOUT)
     else:
         run(python, "-m", "pip", *install, timeout=INSTALL_TIMEOUT)
+    file, *path = run(python, "-c", WHERE).splitlines()
+    assert Path(file).is_relative_to(python.parents[1])
+    assert not any(
+        Path(entry).is_relative_to(ROOT / "airflow_provider_akinon") or Path(entry) == ROOT for entry in path
+    )
     home = tmp_path_factory.mktemp("airflow")
     return lambda *arguments: run(python, *arguments, AIRFLOW_HOME=str(home))
+
+
+@pytest.fixture(scope="module")
+def facts(installed: Callable[..., str]) -> dict[str, Any]:
+    """What one process finds where the wheel is installed, Airflow included."""
+    return json.loads(installed("-c", FACTS).splitlines()[-1])
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
@@ -99,30 +120,19 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert names == {*modules, "airflow_provider_akinon/py.typed"}
 
 
-def test_every_module_imports(installed: Callable[..., str], python: Path) -> None:
+def test_every_module_imports(facts: dict[str, Any]) -> None:
     """Every module imports where only the wheel and its requirements are."""
-    file, *modules = installed("-c", IMPORT_ALL).splitlines()
-
-    assert Path(file).is_relative_to(python.parents[1])
-    assert "airflow_provider_akinon.transfers.audit_events_to_s3" in modules
+    assert "airflow_provider_akinon.transfers.audit_events_to_s3" in facts["modules"]
 
 
-def test_the_versions_are_one(installed: Callable[..., str]) -> None:
+def test_the_versions_are_one(facts: dict[str, Any]) -> None:
     """The wheel's metadata and the package say the version of the source tree."""
-    said = installed(
-        "-c",
-        "import airflow_provider_akinon as package, importlib.metadata as metadata;"
-        "print(package.__version__, metadata.version('airflow-provider-akinon'))",
-    )
-
-    assert said.split() == [__version__, __version__]
+    assert facts["versions"] == [__version__, __version__]
 
 
-def test_airflow_knows_the_provider(installed: Callable[..., str]) -> None:
+def test_airflow_knows_the_provider(facts: dict[str, Any]) -> None:
     """Airflow finds the provider through the wheel's entry point."""
-    said = installed("-m", "airflow", "providers", "get", "airflow-provider-akinon", "--output", "plain")
-
-    assert __version__ in said
+    assert __version__ in facts["provider"]
 
 
 def test_an_archive_is_verified_without_airflow(
@@ -130,14 +140,14 @@ def test_an_archive_is_verified_without_airflow(
     python: Path,
     s3: LocalS3,
     bucket: str,
-    sandbox: Sandbox,
     connect: Connect,
     tmp_path: Path,
 ) -> None:
     """The command verifies a sealed archive, and finds a changed byte, where no Airflow is configured."""
     assert "--public-key" in installed("-m", "airflow_provider_akinon", "verify", "--help")
-    connect(sandbox)
-    key = AuditEventsToS3Operator(task_id="export", s3_bucket=bucket, start=DAY[0], end=DAY[1]).execute({})["key"]
+    with Sandbox.start(events=200, days=1, until=DAY[1]) as sandbox:
+        connect(sandbox)
+        key = AuditEventsToS3Operator(task_id="export", s3_bucket=bucket, start=DAY[0], end=DAY[1]).execute({})["key"]
     sealed = SealAuditArchiveOperator(task_id="seal", s3_bucket=bucket, start=DAY[0], end=DAY[1]).execute({})
     home = tmp_path / "airflow"
     environment = {
@@ -157,12 +167,9 @@ def test_an_archive_is_verified_without_airflow(
         body = bytearray(stored.read())
     body[-1] ^= 1
     client.put_object(Bucket=bucket, Key=key, Body=bytes(body))
-    again = subprocess.run(
-        command, env=os.environ | environment, cwd="/", capture_output=True, text=True, timeout=120
-    )
-    assert again.returncode == 1, again.stderr
-    assert "altered" in again.stdout
-    assert key in again.stdout
+    again = run(*command, status=1, **environment)
+    assert "altered" in again
+    assert key in again
     assert not home.exists()
 
 
