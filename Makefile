@@ -9,7 +9,7 @@ BENCHMARK := .venv/benchmark
 PACKAGE := -e '.[parquet,sandbox]' --group test
 PYTEST := -m pytest -m 'not system'
 
-.PHONY: help demo test test-3.3 test-2.11 system lint types docs benchmark constraints clean
+.PHONY: help demo test test-3.3 test-2.11 system mutants lint types docs benchmark constraints clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test-2.11: $(AIRFLOW_2)/.made ## Run the tests on Airflow 2.11
 system: $(AIRFLOW_3)/.made $(AIRFLOW_2)/.made ## Run the tests that start whole Airflow installations (PostgreSQL needed)
 	.ci/with-airflow $(AIRFLOW_3) python -m pytest -m system $(ARGS)
 	.ci/with-airflow $(AIRFLOW_2) python -m pytest -m system $(ARGS)
+
+mutants: $(AIRFLOW_3)/.made ## Break the code in thirty places, and see the tests fail
+	.ci/with-airflow $(AIRFLOW_3) python -m tests.mutants $(ARGS)
 
 lint: $(AIRFLOW_3)/.made ## Check style and format
 	$(AIRFLOW_3)/bin/ruff check .
