@@ -9,7 +9,8 @@ A mutant lives in a copy of the package and its tests, and never here. The tests
 these pass, the wider ones. It is killed where a test fails that passes without it, also by hanging. Exits 0 where
 all were killed, 1 where one lives, and 2 where the tests fail without a mutant.
 
-What a reader alone would see is left alone: text, logs, assertions, annotations, the demo, which no test runs.
+What a reader alone would see is left alone: text, logs, annotations. So are assertions, the large numbers that a
+module names at its top as a measure of patience or size, and the demo, which no test runs.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ import hashlib
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -32,6 +32,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain, groupby, zip_longest
 from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
 
 from tests.support.paths import ROOT
 
@@ -213,7 +215,9 @@ class _Finder(ast.NodeVisitor):
         self._around.pop()
 
     def visit_Assign(self, node: ast.Assign) -> None:
-        if ast.unparse(node.targets[0]) != "__all__":
+        # A thousand named at the top is a measure, and no border that anything could be told from.
+        is_measure = not self._scope and isinstance(node.value, ast.Constant) and _is_large(node.value.value)
+        if ast.unparse(node.targets[0]) != "__all__" and not is_measure:
             self.visit(node.value)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
@@ -351,6 +355,10 @@ class _Finder(ast.NodeVisitor):
             self._lines[node.lineno - 1] + node.col_offset,
             self._lines[node.end_lineno - 1] + node.end_col_offset,
         )
+
+
+def _is_large(value: object) -> bool:
+    return isinstance(value, int) and value >= 100
 
 
 def _is_text(node: ast.expr) -> bool:
@@ -519,11 +527,18 @@ def _output(tree: Path, arguments: list[str]) -> tuple[int | None, str]:
         except subprocess.TimeoutExpired:
             status = None
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _end_all_of(tree)
             process.wait()
         console.seek(0)
         return status, console.read().decode(errors="replace")
+
+
+def _end_all_of(tree: Path) -> None:
+    """End every process that works in a copy of the tree: servers outlive a test that is killed."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if any(str(tree) in text for text in (*process.cmdline(), *process.environ().values())):
+                process.kill()
 
 
 # The command
