@@ -10,7 +10,7 @@ PACKAGE := -e '.[parquet,sandbox]' --group test
 # Two tests for each processor: half of them wait for somebody. Servers and Airflow are started once for each worker.
 PYTEST := -m pytest -m 'not system' -n $(shell echo $$((2 * $$(nproc)))) --dist loadgroup
 
-.PHONY: help demo test test-3.3 test-2.11 golden system lint types docs benchmark constraints clean
+.PHONY: help demo test test-3.3 test-2.11 golden mutants system lint types docs benchmark constraints clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ golden: $(AIRFLOW_3)/.made ## Renew the golden files of the archive, and show wh
 system: $(AIRFLOW_3)/.made $(AIRFLOW_2)/.made ## Run the tests in a whole Airflow, and of the wheel, on both lines (PostgreSQL needed)
 	.ci/with-airflow $(AIRFLOW_3) python -m pytest -m system $(ARGS)
 	.ci/with-airflow $(AIRFLOW_2) python -m pytest -m system $(ARGS)
+
+mutants: $(AIRFLOW_3)/.made ## Break the code in thirty places, and see the tests fail
+	.ci/with-airflow $(AIRFLOW_3) python -m tests.mutants $(ARGS)
 
 lint: $(AIRFLOW_3)/.made ## Check style and format
 	$(AIRFLOW_3)/bin/ruff check .

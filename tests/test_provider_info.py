@@ -111,6 +111,16 @@ def test_the_form_has_every_field_of_the_extra() -> None:
         assert shown == (str(meant).lower() if name == "verify" else meant), name
 
 
+def test_the_form_takes_the_numbers_that_the_connection_takes() -> None:
+    """Where the form bounds a number, the connection has the same bound; and a least number is always shown."""
+    found = msgspec.json.schema(Extra)["$defs"]["Extra"]["properties"]
+    for name, field in FIELDS.items():
+        [meant, *_] = found[name].get("anyOf", [found[name]])
+        least = meant.get("minimum", meant.get("exclusiveMinimum"))
+        assert field["schema"].get("minimum") == least, name
+        assert field["schema"].get("maximum", meant.get("maximum")) == meant.get("maximum"), name
+
+
 def test_a_form_left_as_it_is_makes_a_working_connection() -> None:
     """What the form stores when only host and key are filled in is the default, on 3 and on 2."""
     for stored in (

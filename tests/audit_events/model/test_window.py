@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -24,6 +24,15 @@ from airflow_provider_akinon.audit_events.window import (
 DAY = timedelta(days=1)
 MICROSECOND = timedelta(microseconds=1)
 INSTANTS = st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+
+
+class Nowhere(tzinfo):
+    """A time zone that knows no offset, which makes a datetime as naive as none does."""
+
+    def utcoffset(self, _: datetime | None, /) -> None:
+        return None
+
+    dst = tzname = utcoffset
 
 
 @pytest.mark.parametrize(
@@ -55,6 +64,7 @@ def test_every_way_to_write_an_instant_is_the_same_plain_datetime_in_utc(written
         "2026-01-31",
         datetime(2026, 1, 31),  # noqa: DTZ001 - naive on purpose
         pendulum.naive(2026, 1, 31),
+        datetime(2026, 1, 31, tzinfo=Nowhere()),
     ],
 )
 def test_a_time_zone_is_never_guessed(written: object) -> None:

@@ -432,6 +432,19 @@ def test_paths_reach_every_field(paths: dict[str, str], expected: str) -> None:
     assert policy(paths)(line).decode() == expected
 
 
+@pytest.mark.parametrize("again", ["şehir", "\\u015fehir", "ülke", "\\u00fclke"])
+def test_paths_find_names_of_other_alphabets_where_a_name_is_there_twice(again: str) -> None:
+    """A path of Turkish letters leads to its values also in an object that holds a name twice, or escaped."""
+    line = f'{{"user":{{"şehir":"hush1","a":1,"a":2,"ülke":"hush2","{again}":"hush3"}},"uuid":"u"}}'.encode()
+
+    got = policy({"user.şehir": "mask", "user.ülke": "mask"})(line)
+
+    hidden = line
+    for number in (b"1", b"2", b"3"):
+        hidden = hidden.replace(b'"hush' + number + b'"', b'"[redacted]"')
+    assert got == hidden
+
+
 def test_equal_values_have_equal_pseudonyms() -> None:
     """Joins survive: the same value has the same pseudonym in any field and spelling, with one key."""
     both = {"user.email": "hmac", "post_data.email": "hmac"}
