@@ -37,8 +37,8 @@ system: $(AIRFLOW_3)/.made $(AIRFLOW_2)/.made ## Run the tests in a whole Airflo
 	.ci/with-airflow $(AIRFLOW_3) python -m pytest -m system $(ARGS)
 	.ci/with-airflow $(AIRFLOW_2) python -m pytest -m system $(ARGS)
 
-mutants: $(AIRFLOW_3)/.made ## Break the code in thirty places, and see the tests fail
-	.ci/with-airflow $(AIRFLOW_3) python -m tests.mutants $(ARGS)
+mutants: $(AIRFLOW_3)/.made $(AIRFLOW_2)/.made ## Break the code in thirty places, and see the tests fail
+	.ci/with-airflow $(AIRFLOW_3) python -m tests.mutants --also $(AIRFLOW_2)/bin/python $(ARGS)
 
 lint: $(AIRFLOW_3)/.made ## Check style and format
 	$(AIRFLOW_3)/bin/ruff check .

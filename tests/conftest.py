@@ -34,6 +34,8 @@ settings.load_profile("examples")
 # Before anything imports Airflow, which reads them then.
 os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
 os.environ.setdefault("AIRFLOW__CORE__UNIT_TEST_MODE", "False")
+# Airflow 2 warns without it, in whichever test happens to be the first; Airflow 3 always does so.
+os.environ.setdefault("AIRFLOW__METRICS__TIMER_UNIT_CONSISTENCY", "True")
 
 UNTIL = "2026-02-01T00:00:00Z"
 """The end of the span that the shared sandbox's events cover."""

@@ -5,9 +5,10 @@ A place is found in the syntax of the package: a comparison off by one or turned
 not raised. Which places are drawn depends on the seed and on the code there, and not on where in a file it stands.
 Every module of the package has its turn before one has a second; the sandbox counts as one.
 
-A mutant lives in a copy of the package and its tests, and never here. The tests nearest to it run first, and where
-these pass, the wider ones. It is killed where a test fails that passes without it, also by hanging. Exits 0 where
-all were killed, 1 where one lives, and 2 where the tests fail without a mutant.
+A mutant lives in a copy of the package and its tests, and never here. The tests nearest to it run first; where these
+pass, the same on another Airflow, which may be named; then the wider ones. It is killed where a test fails that
+passes without it, also by hanging. Exits 0 where all were killed, 1 where one lives, and 2 where the tests fail
+without a mutant.
 
 What a reader alone would see is left alone: text, logs, annotations. So are assertions, the large numbers that a
 module names at its top as a measure of patience or size, and what is in `LEFT_OUT`.
@@ -46,11 +47,9 @@ TEST_BOUND = 240
 """Seconds of one test, after which it hangs."""
 RUN_BOUND = 1800.0
 """Seconds of all tests of a mutant together, after which they hang."""
-LEFT_OUT = {
-    ("sandbox/demo", ""): "no test runs it; it checks itself",
-    ("connection_form", "widgets"): "Airflow 2 alone asks for them, and this runs on Airflow 3",
-}
-"""Modules, or functions of them, that are not broken, each with the reason."""
+HERE = Path(sys.executable)
+LEFT_OUT = ("sandbox/demo",)
+"""No test runs the demo, which checks itself."""
 
 _UNIT = "tests/audit_events"
 _WHOLE = "tests/integration"
@@ -382,8 +381,8 @@ def find_points(root: Path) -> list[Point]:
     found: list[Point] = []
     for path in sorted((root / PACKAGE).rglob("*.py")):
         module = path.relative_to(root / PACKAGE).with_suffix("").as_posix()
-        of_module = _Finder(module, path.read_text(encoding="utf-8")).points
-        found += [point for point in of_module if not {(module, ""), (module, point.scope)} & LEFT_OUT.keys()]
+        if module not in LEFT_OUT:
+            found += _Finder(module, path.read_text(encoding="utf-8")).points
     numbered = []
     for _, points in groupby(
         sorted(found, key=lambda point: (point.module, point.line)), lambda p: (p.module, p.line)
@@ -441,34 +440,37 @@ class Tests:
 
     folder: Path
     bound: int
-    sound: dict[str, bool] = field(default_factory=dict)
+    others: Sequence[Path] = ()
+    """Pythons of other environments, where the nearest tests may see what they cannot see here."""
+    sound: dict[tuple[Path, str], bool] = field(default_factory=dict)
     """Of tests that failed with a mutant, whether they pass without one."""
 
     def require_copies(self) -> None:
         """Make sure that what is tested is the copy."""
         with self._tree(None) as tree:
-            _, said = _output(tree, ["-c", f"import {PACKAGE} as package; print(package.__file__)"])
-            if not Path(said.strip()).is_relative_to(tree):
-                raise UnsoundTests(f"the package is imported from elsewhere than the copy: {said.strip()}")
+            for python in (HERE, *self.others):
+                _, said = _output(tree, python, ["-c", f"import {PACKAGE} as package; print(package.__file__)"])
+                if not Path(said.strip()).is_relative_to(tree):
+                    raise UnsoundTests(f"{python} imports the package from elsewhere than the copy: {said.strip()}")
 
     def judge(self, point: Point) -> Outcome:
-        """Return what the tests say of a mutant, the nearest ones first."""
+        """Return what the tests say of a mutant: the nearest ones, these elsewhere, the wider ones."""
         nearest, wider = tests_of(point.module)
         with self._tree(point) as tree:
-            for tests in filter(None, (nearest, wider)):
-                outcome = self._run(tree, tests)
+            for python, tests in ((HERE, nearest), *((other, nearest) for other in self.others), (HERE, wider)):
+                outcome = self._run(tree, python, tests)
                 if outcome.status != "lived":
-                    self._require_sound(outcome.by, tests)
+                    self._require_sound(python, outcome.by, tests)
                     return outcome
         return outcome
 
-    def _require_sound(self, test: str, tests: list[str]) -> None:
+    def _require_sound(self, python: Path, test: str, tests: list[str]) -> None:
         """Make sure that a test passes without a mutant; without one that has a name, that all can be collected."""
-        if test not in self.sound:
+        if (python, test) not in self.sound:
             with self._tree(None) as tree:
-                outcome = self._run(tree, [test]) if test else self._run(tree, ["--collect-only", *tests])
-                self.sound[test] = outcome.status == "lived"
-        if not self.sound[test]:
+                outcome = self._run(tree, python, [test] if test else ["--collect-only", *tests])
+                self.sound[python, test] = outcome.status == "lived"
+        if not self.sound[python, test]:
             raise UnsoundTests(f"{test or tests} fails without any mutant: mend that first")
 
     @contextmanager
@@ -487,10 +489,10 @@ class Tests:
         finally:
             shutil.rmtree(tree, ignore_errors=True)  # what was killed may still write for a moment
 
-    def _run(self, tree: Path, arguments: list[str]) -> Outcome:
+    def _run(self, tree: Path, python: Path, arguments: list[str]) -> Outcome:
         """Run tests in a copy until one fails."""
         options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not system", f"--timeout={self.bound}"]
-        status, said = _output(tree, ["-m", "pytest", *options, *arguments])
+        status, said = _output(tree, python, ["-m", "pytest", *options, *arguments])
         if status is None:
             return Outcome("timed out")
         if status == 0:
@@ -512,8 +514,8 @@ def tests_of(module: str) -> tuple[list[str], list[str]]:
     return nearest, [path for path in WIDER if path not in nearest]
 
 
-def _output(tree: Path, arguments: list[str]) -> tuple[int | None, str]:
-    """Run Python in a copy of the tree; return its status, None where it took too long, and what it printed.
+def _output(tree: Path, python: Path, arguments: list[str]) -> tuple[int | None, str]:
+    """Run a Python in a copy of the tree; return its status, None where it took too long, and what it printed.
 
     Nothing that it started outlives it, nor is anything left of its files but the copy.
     """
@@ -526,7 +528,7 @@ def _output(tree: Path, arguments: list[str]) -> tuple[int | None, str]:
     }
     with tempfile.TemporaryFile() as console:
         process = subprocess.Popen(
-            [sys.executable, *arguments],
+            [python, *arguments],
             cwd=tree,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -573,7 +575,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(*chosen, sep="\n")
         return 0
     try:
-        return _run_all(chosen, options.bound)
+        return _run_all(chosen, options.bound, options.also)
     except UnsoundTests as error:
         print(error, file=sys.stderr)
         return 2
@@ -594,14 +596,22 @@ def _parser() -> argparse.ArgumentParser:
         "--mutant", action="append", metavar="NAME:LINE[.N]", help="break just this place, or this line; repeatable"
     )
     parser.add_argument("--bound", type=int, default=TEST_BOUND, help="seconds of one test; %(default)s by default")
+    parser.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        type=lambda text: Path(text).absolute(),
+        metavar="PYTHON",
+        help="of another environment, which runs the nearest tests too where a mutant lived; repeatable",
+    )
     return parser
 
 
-def _run_all(points: list[Point], bound: int) -> int:
+def _run_all(points: list[Point], bound: int, others: list[Path]) -> int:
     """Run the tests on each mutant, and say what came of them."""
     outcomes: list[tuple[Point, Outcome, float]] = []
     with tempfile.TemporaryDirectory(prefix="mutants-", ignore_cleanup_errors=True) as folder:
-        tests = Tests(Path(folder), bound)
+        tests = Tests(Path(folder), bound, others)
         tests.require_copies()
         for point in points:
             print(point, end="", flush=True)
