@@ -7,8 +7,8 @@ AIRFLOW_3 := .venv/airflow-3.3
 AIRFLOW_2 := .venv/airflow-2.11
 BENCHMARK := .venv/benchmark
 PACKAGE := -e '.[parquet,sandbox]' --group test
-# Two tests for each processor: half of them wait for somebody. Servers and Airflow are started once for each worker.
-PYTEST := -m pytest -m 'not system' -n $(shell echo $$((2 * $$(nproc)))) --dist loadgroup
+# One more than there are processors, since tests also wait. Each starts servers of its own, once.
+PYTEST := -m pytest -m 'not system' -n $(shell echo $$((1 + $$(nproc)))) --dist loadgroup
 
 .PHONY: help demo test test-3.3 test-2.11 golden mutants system lint types docs benchmark constraints clean
 

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
+from tests.support import quick_clients  # noqa: F401 - it is enough to import it
 from tests.support.dag_runs import DagRuns
 from tests.support.examples import OTHER_EXAMPLES
 from tests.support.paths import EXAMPLES
@@ -67,8 +68,8 @@ def s3() -> Iterator[LocalS3]:
 
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[Sandbox]:
-    """A plain API with 30,000 events in the ten days before `UNTIL`. Do not change its events; start your own."""
-    with Sandbox.start(events=30_000, days=10, until=UNTIL, narrow_key=NARROW_KEY) as api:
+    """A plain API with 3,000 events in the ten days before `UNTIL`. Do not change its events; start your own."""
+    with Sandbox.start(events=3_000, days=10, until=UNTIL, narrow_key=NARROW_KEY) as api:
         yield api
 
 

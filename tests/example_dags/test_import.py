@@ -11,6 +11,9 @@ import pytest
 
 from tests.support.paths import EXAMPLES
 
+pytestmark = pytest.mark.xdist_group("bag")
+"""They look at DAGs that are loaded once."""
+
 ALL = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 ON_AIRFLOW_3_ONLY = ["akinon_change_alert"]
 AIRFLOW_3 = not version("apache-airflow").startswith("2.")

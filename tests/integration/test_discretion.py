@@ -33,6 +33,9 @@ from tests.support.http_server import free_port
 from tests.support.servers import Connect, Hostile
 from tests.support.wire import Wire
 
+pytestmark = pytest.mark.xdist_group("discretion")
+"""They share an API."""
+
 KEY = "k3y/of+the=shop%7E&more"
 FORMS = (
     KEY,

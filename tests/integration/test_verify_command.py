@@ -34,6 +34,9 @@ from tests.support.sealed import (
     window_of,
 )
 
+pytestmark = pytest.mark.xdist_group("sealed")
+"""They look at copies of one archive, which takes a while to make."""
+
 PUBLIC_PEM = f"-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA{KEY.public}\n-----END PUBLIC KEY-----\n"
 SOMEWHERE = "s3://audit-archive/akinon"
 Run = Callable[..., tuple[int, str, str]]

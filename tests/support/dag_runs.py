@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 from airflow_provider_akinon.sandbox import dag_run
+from tests.support import quick_clients  # noqa: F401 - it is enough to import it
 
 TIMEOUT = 180.0
 """Seconds to wait for the process to end."""

@@ -14,6 +14,7 @@ from multiprocessing.context import ForkServerContext
 from typing import Any
 
 from airflow_provider_akinon.transfers.audit_events_to_s3 import AuditEventsToS3Operator
+from tests.support import quick_clients  # noqa: F401 - it is enough to import it
 
 
 class Worker:

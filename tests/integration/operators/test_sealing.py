@@ -61,6 +61,9 @@ from tests.support.sealed import (
     window_of,
 )
 
+pytestmark = pytest.mark.xdist_group("sealed")
+"""They look at copies of one archive, which takes a while to make."""
+
 PERIOD = {"start": period_of(1).start.isoformat(), "end": period_of(1).end.isoformat()}
 UNTIL = datetime(2050, 1, 31, 12, 30, tzinfo=UTC)
 

@@ -12,6 +12,9 @@ import requests
 from airflow_provider_akinon.sandbox import Sandbox
 from tests.support.sandbox_client import END, START, Client
 
+pytestmark = pytest.mark.xdist_group("plain")
+"""They share an API."""
+
 FIELDS = [
     *("content", "content_type", "headers", "object_id", "post_data", "query_params"),
     *("remote_addr", "timestamp", "url", "user", "uuid"),

@@ -16,6 +16,9 @@ from airflow_provider_akinon.task_run import has_task_state
 from airflow_provider_akinon.triggers.audit_events import AuditEventsTrigger
 from tests.support.servers import Connect
 
+pytestmark = pytest.mark.xdist_group("sensors")
+"""They share an API."""
+
 START, END = datetime(2026, 1, 5, tzinfo=UTC), datetime(2026, 1, 6, tzinfo=UTC)
 WINDOW = {"start": "2026-01-05T00:00:00.000Z", "end": "2026-01-06T00:00:00.000Z"}
 LONG_AGO = timedelta(days=36_500)

@@ -257,9 +257,9 @@ def test_retry_after_is_obeyed_by_all_threads(hostile: Hostile, s3: LocalS3, buc
     assert refused
     for refusal in refused:
         known = _time(refusal) + timedelta(seconds=refusal["seconds"])
-        # The API asks for a second. Requests under way reach its log within a moment.
-        early = [_time(entry) - known for entry in log if 0.25 < (_time(entry) - known) / SECOND < 0.97]
-        assert early == []
+        # The API asks for a second. As many requests as there are threads may have been under way.
+        early = [entry for entry in log if 0 < (_time(entry) - known) / SECOND < 0.97]
+        assert len(early) < 8
 
 
 @pytest.mark.parametrize("rate", [10, 25])

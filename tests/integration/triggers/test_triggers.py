@@ -26,6 +26,9 @@ from airflow_provider_akinon.triggers.audit_events import AuditEventsArrivedTrig
 from tests.support.http_server import HTML, Answer, Server, page, problem
 from tests.support.servers import Connect
 
+pytestmark = pytest.mark.xdist_group("triggers")
+"""They share an API."""
+
 KEY = "stub-key-Zx8+Qm/3vT=="
 DAY = Window.parse("2026-01-05T00:00:00Z", "2026-01-06T00:00:00Z")
 LONG = 20.0

@@ -60,6 +60,9 @@ from tests.support.sealed import (
     wrong,
 )
 
+pytestmark = pytest.mark.xdist_group("sealed")
+"""They look at copies of one archive, which takes a while to make."""
+
 OK, NOT_SEALED = Status.OK, Status.NOT_SEALED
 MISSING, ALTERED, WITHOUT_RECEIPT = Status.MISSING, Status.ALTERED, Status.WITHOUT_RECEIPT
 LEFT_OUT, SUPERSEDED = Status.LEFT_OUT, Status.SUPERSEDED
