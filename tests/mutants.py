@@ -455,7 +455,7 @@ class Tests:
 
     def judge(self, point: Point) -> Outcome:
         """Return what the tests say of a mutant: the nearest ones, these elsewhere, the wider ones."""
-        nearest, wider = tests_of(point.module)
+        nearest, wider = nearest_and_wider(point.module)
         with self._tree(point) as tree:
             for python, tests in ((HERE, nearest), *((other, nearest) for other in self.others), (HERE, wider)):
                 outcome = self._run(tree, python, tests)
@@ -508,7 +508,7 @@ class UnsoundTests(Exception):
     """The tests say nothing of a mutant, as they fail, or hold nothing, without it."""
 
 
-def tests_of(module: str) -> tuple[list[str], list[str]]:
+def nearest_and_wider(module: str) -> tuple[list[str], list[str]]:
     """Return the nearest tests of a module and the wider ones, neither empty unless the other is all there is."""
     nearest = OF_THE_SANDBOX if module.startswith("sandbox/") else NEAREST.get(module, [])
     return nearest, [path for path in WIDER if path not in nearest]

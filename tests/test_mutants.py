@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests import mutants
-from tests.mutants import Point, draw, find_points
+from tests.mutants import Point, draw, find_points, nearest_and_wider
 from tests.support.paths import ROOT
 
 POINTS = find_points(ROOT)
@@ -38,7 +38,7 @@ def test_every_module_with_mutants_has_tests_of_its_own() -> None:
 
     assert {module for module in modules if not module.startswith("sandbox/")} == mutants.NEAREST.keys()
     for module in modules:
-        nearest, wider = mutants.tests_of(module)
+        nearest, wider = nearest_and_wider(module)
         assert nearest
         assert [path for path in nearest + wider if not (ROOT / path).exists()] == []
 
