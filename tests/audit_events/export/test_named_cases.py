@@ -22,6 +22,15 @@ from tests.support.adversary import FOREVER, MICROSECOND, START, AdversarialApi,
 DAY = Window(START, START + timedelta(days=1))
 YEAR = Window(START, START + timedelta(days=365))
 INSTANT = Window(START, START + MICROSECOND)
+CHANGING = [
+    (200, 100),
+    (1_000, 100),
+    (200, 2_000),
+    pytest.param(1_000, 2_000, marks=pytest.mark.long),
+    pytest.param(200, 20_000, marks=pytest.mark.long),
+    pytest.param(1_000, 20_000, marks=pytest.mark.long),
+]
+"""Requests that each bring a change, and events in the window."""
 
 
 def export(world: World, **options: Any) -> AdversarialApi:
@@ -117,8 +126,7 @@ class TestTime:
 class TestChange:
     """Events that arrive, or vanish, while the window is read."""
 
-    @pytest.mark.parametrize("events", [100, 2_000, 20_000])
-    @pytest.mark.parametrize("requests", [200, 1_000])
+    @pytest.mark.parametrize(("requests", "events"), CHANGING)
     def test_an_event_arrives_with_each_request(self, requests: int, events: int) -> None:
         """Arrivals anywhere in the window, one with each request, delay the proof until they end."""
         assert len(export(World(events=events, arrivals=requests, concurrency=4)).wanted()) > events
@@ -134,8 +142,7 @@ class TestChange:
         quiet = World(events=2_000)
         assert export(replace(quiet, arrivals=FOREVER, place="outside")).requests == export(quiet).requests
 
-    @pytest.mark.parametrize("events", [100, 2_000, 20_000])
-    @pytest.mark.parametrize("requests", [200, 1_000])
+    @pytest.mark.parametrize(("requests", "events"), CHANGING)
     def test_an_event_vanishes_with_each_request(self, requests: int, events: int) -> None:
         """While events are deleted, one with each request, all that survive are there in the end."""
         assert len(export(World(events=events, departures=requests, concurrency=4)).wanted()) < events

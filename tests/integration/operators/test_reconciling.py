@@ -145,6 +145,7 @@ def superseding(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 # Late events.
 
 
+@pytest.mark.long
 def test_late_events_in_thirty_of_forty_windows(shop: Sandbox, s3: LocalS3, connect: Connect, bucket: str) -> None:
     """A thousand late events are found in just the windows where they are, by one request a window, and mended."""
     random = Random(1_000)

@@ -52,7 +52,7 @@ def versions(s3: LocalS3, bucket: str) -> int:
     return len(s3.client().list_object_versions(Bucket=bucket)["Versions"])
 
 
-@pytest.mark.parametrize("number", [0, 1, 99, 100, 101, 10_000])
+@pytest.mark.parametrize("number", [0, 1, 99, 100, 101, 1_500, pytest.param(10_000, marks=pytest.mark.long)])
 def test_a_window_lands_exactly(
     shop: Sandbox, s3: LocalS3, connect: Connect, bucket: str, day: Span, number: int
 ) -> None:

@@ -80,7 +80,8 @@ def test_exact_whatever_it_ignores(
     [
         pytest.param(250, 100, {}, id="250-by-100"),
         pytest.param(250, 100, {"ignore_sort": True}, id="250-by-100-unsorted"),
-        pytest.param(1000, 20, {}, id="1000-by-20"),
+        pytest.param(300, 20, {}, id="300-by-20"),
+        pytest.param(1000, 20, {}, id="1000-by-20", marks=pytest.mark.long),
     ],
 )
 def test_a_burst_of_one_instant(
@@ -143,9 +144,10 @@ def test_a_year_with_one_busy_hour(hostile: Hostile, s3: LocalS3, bucket: str) -
     assert len(list_requests(api)) < 150
 
 
-def test_events_that_come_while_it_reads(hostile: Hostile, s3: LocalS3, bucket: str) -> None:
-    """300 events that come into what is being read are in the object, as are all others."""
-    api = hostile(insert_while_reading=300)
+@pytest.mark.parametrize("number", [60, pytest.param(300, marks=pytest.mark.long)])
+def test_events_that_come_while_it_reads(hostile: Hostile, s3: LocalS3, bucket: str, number: int) -> None:
+    """Events that come into what is being read are in the object, as are all others."""
+    api = hostile(insert_while_reading=number)
     before = api.count(*SPAN)
 
     check(api, s3, bucket)
