@@ -250,7 +250,7 @@ def test_an_outage_writes_nothing(hostile: Hostile, s3: LocalS3, bucket: str) ->
 
 def test_retry_after_is_obeyed_by_all_threads(hostile: Hostile, s3: LocalS3, bucket: str) -> None:
     """After a 429, no thread asks again before the pause is over, save what was under way already."""
-    api = hostile({"max_concurrency": 8}, throttle="20/s", events=2_000)
+    api = hostile({"max_concurrency": 8}, throttle="3/s", events=1_000)
 
     check(api, s3, bucket)
 
