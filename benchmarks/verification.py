@@ -73,7 +73,7 @@ def fill(bucket: Bucket, days: int, events: int) -> str:
         window = Window(START + number * DAY, START + (number + 1) * DAY)
         place = Place(bucket.name, f"{PREFIX}shop.example.com/remote/1/{window.date_in(UTC)}.jsonl.gz")
         with export_window(api, window, Filters()) as export:
-            archive(export, bucket, place, {}, RUN)
+            archive(export, bucket, place, {}, RUN, allow_shrink=False)
         if window.end.day == 1 or number == days - 1:
             [sealing] = seal_archive(bucket, PREFIX, Window(sealed, window.end), RUN, key=KEY)
             head, sealed = sealing.head.sha256, window.end

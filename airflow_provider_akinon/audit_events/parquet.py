@@ -22,7 +22,7 @@ from typing import IO, Any
 import msgspec
 
 from airflow_provider_akinon.audit_events.errors import InvalidInput, ProtocolError
-from airflow_provider_akinon.audit_events.records import members, parse_event
+from airflow_provider_akinon.audit_events.records import parse_event
 from airflow_provider_akinon.audit_events.window import format_instant
 
 ROW_GROUP_BYTES = 8 * 1024 * 1024
@@ -31,15 +31,15 @@ ROW_GROUP_EVENTS = 50_000
 """Events after which a row group ends, where they are small."""
 
 _BATCH_EVENTS = 500
-_READ_EVENTS = 200
-_BUFFER = 64 * 1024
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INT64 = range(-(2**63), 2**63)
 
 # A timestamp as `format_instant` writes it, which can be had back from the instant.
 _PLAIN_INSTANT = re.compile(rb'"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}([0-9]{3}(?<!000))?Z"')
 
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_string = msgspec.json.Decoder(str).decode
+_scan = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
 
 
 def write_parquet(lines: Iterable[bytes], file: IO[bytes]) -> None:
@@ -80,11 +80,7 @@ def read_lines(file: IO[bytes]) -> Iterator[bytes]:
     :raises InvalidInput: pyarrow is not installed.
     """
     for batch in _read(file, None):
-        columns = [_written(batch.column(name), value_of) for name, value_of in _COLUMNS.items()]
-        uuids = map(msgspec.json.encode, batch.column("uuid").to_pylist())
-        instants = [b'"%b"' % format_instant(instant).encode() for instant in _instants(batch)]
-        odd = zip(*(batch.column(name).to_pylist() for name in ("rest", "absent")), strict=True)
-        yield from map(_line, zip(instants, uuids, *columns, strict=True), odd)
+        yield from map(_line, _instants(batch), batch.drop_columns(["timestamp"]).to_pylist())
 
 
 def _pyarrow() -> tuple[Any, Any]:
@@ -156,11 +152,9 @@ def _table(pa: Any, schema: Any, lines: list[bytes]) -> Any:
 
 
 def _read(file: IO[bytes], columns: list[str] | None) -> Iterator[Any]:
-    pa, pq = _pyarrow()
-    with pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER) as stored:
-        for batch in stored.iter_batches(_READ_EVENTS, columns=columns, use_threads=False):
-            yield batch
-            pa.default_memory_pool().release_unused()  # which else keeps ten times what is in use
+    _, pq = _pyarrow()
+    with pq.ParquetFile(file, pre_buffer=False) as stored:
+        yield from stored.iter_batches(_BATCH_EVENTS, columns=columns, use_threads=False)
 
 
 def _instants(batch: Any) -> list[datetime]:
@@ -175,7 +169,7 @@ def _row(line: bytes) -> list[object]:
         line.decode()
     except UnicodeDecodeError as error:
         raise ProtocolError(f"Event {uuid} is not UTF-8, and Parquet holds no other text: {error}") from None
-    fields = members(line)
+    fields = _members(line)
     rest, absent = {}, []
     if not _PLAIN_INSTANT.fullmatch(fields["timestamp"]):
         rest["timestamp"] = fields["timestamp"]
@@ -203,35 +197,36 @@ def _user_pk(user: bytes) -> int | None:
     """Return the number of an event's user: its ``pk``, else its ``id``, else what stands for the whole user."""
     if not user.startswith(b"{"):
         return _integer(user)
-    fields = members(user)
+    fields = _members(user)
     numbers = [_integer(fields.get(name, b"")) for name in ("pk", "id")]
     return numbers[1] if numbers[0] is None else numbers[0]
 
 
-_NAMES = ("timestamp", "uuid", *_COLUMNS)
-_PLAIN_LINE = b"{" + b",".join(b'"%b":%%b' % name.encode() for name in _NAMES) + b"}"
+def _line(timestamp: datetime, row: dict[str, Any]) -> bytes:
+    """Return the record of a row: the inverse of `_row`."""
+    fields = {"timestamp": f'"{format_instant(timestamp)}"'.encode(), "uuid": msgspec.json.encode(row["uuid"])}
+    absent = (row["absent"] or "").split(",")
+    for name, value_of in _COLUMNS.items():
+        if name not in absent:
+            value = row[name]
+            is_json = value_of is bytes and value is not None
+            fields[name] = value.encode() if is_json else msgspec.json.encode(value)
+    return _object(fields | _members((row["rest"] or "{}").encode()))
 
 
-def _written(column: Any, value_of: Callable[[bytes], object]) -> list[bytes]:
-    """Return the values of a documented field's column as JSON."""
-    if value_of is bytes:
-        return [b"null" if value is None else value for value in column.view("binary").to_pylist()]
-    return [msgspec.json.encode(value) for value in column.to_pylist()]
+def _members(text: bytes) -> dict[str, bytes]:
+    """Return the members of a compact JSON object, each value as it is written; of a repeated key the last."""
+    try:
+        return {name: bytes(value) for name, value in _decode_members(text).items()}
+    except msgspec.DecodeError:  # of half a character, which Python's own decoder takes
+        members, written, place = {}, text.decode().rstrip(), 1
+        while place < len(written):
+            name, colon = _scan(written, place)
+            _, end = _scan(written, colon + 1)
+            members[name] = written[colon + 1 : end].encode()
+            place = end + 1
+        return members
 
 
-def _line(values: tuple[bytes, ...], odd: tuple[str | None, str | None]) -> bytes:
-    """Return the record of a row: the inverse of `_row`.
-
-    :param values: of the documented fields, as JSON.
-    :param odd: ``rest`` and ``absent``.
-    """
-    rest, absent = odd
-    if rest is None and absent is None:
-        return _PLAIN_LINE % values
-    gone = (absent or "").split(",")
-    fields = {name: value for name, value in zip(_NAMES, values, strict=True) if name not in gone}
-    return _object(fields | members((rest or "{}").encode()))
-
-
-def _object(fields: dict[str, bytes]) -> bytes:
-    return b"{" + b",".join([json.dumps(name).encode() + b":" + value for name, value in fields.items()]) + b"}"
+def _object(members: dict[str, bytes]) -> bytes:
+    return b"{" + b",".join([json.dumps(name).encode() + b":" + value for name, value in members.items()]) + b"}"
