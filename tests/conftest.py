@@ -6,10 +6,13 @@ as users may give them.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
 
@@ -61,7 +64,11 @@ def no_server_for_units(request: pytest.FixtureRequest, monkeypatch: pytest.Monk
 
 @pytest.fixture(scope="session")
 def s3() -> Iterator[LocalS3]:
-    with LocalS3.start() as server:
+    with ExitStack() as stack:
+        # One after the other: processes that start one at once may find the same ports free.
+        with Path(tempfile.gettempdir(), "akinon-tests-s3.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            server = stack.enter_context(LocalS3.start())
         yield server
 
 
