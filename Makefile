@@ -9,8 +9,9 @@ BENCHMARK := .venv/benchmark
 PACKAGE := -e '.[parquet,sandbox]' --group test
 # Two for each processor, since tests also wait. Each process starts servers of its own, once.
 PYTEST := -m pytest -m 'not system and not long' -n $(shell echo $$((2 * $$(nproc)))) --dist loadgroup
-# What knows no Airflow: one line is enough by hand, CI has it on both.
-NO_AIRFLOW := tests/audit_events tests/integration/audit_events tests/integration/sandbox
+# What knows nothing of Airflow but that an operator runs: one line is enough by hand, CI has it on both.
+NO_AIRFLOW := tests/audit_events tests/integration/audit_events tests/integration/sandbox \
+	$(addprefix tests/integration/transfers/test_,hostile_api.py killed.py receipts.py)
 
 .PHONY: help demo test test-3.3 test-2.11 golden mutants system lint types docs benchmark constraints clean
 

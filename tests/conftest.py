@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, settings
 
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
-from tests.support import quick_clients  # noqa: F401 - it is enough to import it
+from tests.support import quick_clients, quick_sandboxes  # noqa: F401 - it is enough to import them
 from tests.support.dag_runs import DagRuns
 from tests.support.examples import OTHER_EXAMPLES
 from tests.support.paths import EXAMPLES

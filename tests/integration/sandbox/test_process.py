@@ -18,12 +18,19 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
+from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.options import parse
 from tests.support.sandbox_client import END, Client
 
 COMMAND = [sys.executable, "-m", "airflow_provider_akinon.sandbox"]
+
+
+@pytest.fixture
+def by_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start sandboxes as users do, and not forked."""
+    monkeypatch.setattr("airflow_provider_akinon.sandbox.process.subprocess", subprocess)
 
 
 def test_it_imports_no_django_and_no_airflow() -> None:
@@ -111,23 +118,14 @@ def test_reading_and_writing_at_once(plain: Sandbox) -> None:
     assert len(plain.requests()) - before == 150
 
 
-def test_the_connection_is_one_that_airflow_reads(plain: Sandbox, tmp_path: Path) -> None:
+def test_the_connection_is_one_that_airflow_reads(plain: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both forms of the connection give Airflow the host, the key and the remote id."""
-    code = (
-        "from airflow.providers.common.compat.sdk import BaseHook\n"
-        "for name in ('by_json', 'by_uri'):\n"
-        "    c = BaseHook.get_connection(name)\n"
-        "    print('found', c.conn_type, c.host, c.password, *c.extra_dejson.items())"
-    )
-    environment = {
-        **os.environ,
-        "AIRFLOW_HOME": str(tmp_path),
-        "AIRFLOW_CONN_BY_JSON": plain.connection_json(),
-        "AIRFLOW_CONN_BY_URI": plain.connection_uri(),
-    }
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    found = [line.replace("'1'", "1") for line in out.stdout.splitlines() if line.startswith("found")]
-    assert found == [f"found akinon {plain.url} {plain.key} ('remote_id', 1)"] * 2
+    monkeypatch.setenv("AIRFLOW_CONN_BY_JSON", plain.connection_json())
+    monkeypatch.setenv("AIRFLOW_CONN_BY_URI", plain.connection_uri())
+    for name, remote_id in {"by_json": 1, "by_uri": "1"}.items():
+        found = BaseHook.get_connection(name)
+        assert (found.conn_type, found.host, found.password) == ("akinon", plain.url, plain.key)
+        assert found.extra_dejson == {"remote_id": remote_id}
 
 
 def children() -> set[psutil.Process]:
@@ -135,6 +133,7 @@ def children() -> set[psutil.Process]:
     return {child for child in psutil.Process().children() if child.is_running()}
 
 
+@pytest.mark.usefixtures("by_its_command")
 def test_stopping_leaves_no_process_and_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the end of the `with`, the process has ended with status 0 and its temporary directory is gone."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
@@ -165,6 +164,7 @@ def test_it_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [], "the sandbox goes on"
 
 
+@pytest.mark.usefixtures("by_its_command")
 def test_a_failure_to_start_says_why() -> None:
     """What the process said about its failure is in the error."""
     with pytest.raises(RuntimeError, match=r"(?s)status 2.*--events: '-3' is not a whole number of 0 or more"):
