@@ -37,12 +37,10 @@ Nothing is changed, and Akinon's API is not asked.
 
 _EPILOG = """\
 what is found:
-  ok                    the object fits its receipt, which a seal holds
-  not sealed            the object fits its receipt, which no seal reaches yet
-  superseded, not yet sealed
-                        a later export took the place of a sealed one:
+  ok                    the objects fit their receipts, which seals hold
+  not sealed            the objects fit their receipts, which no seal reaches yet
+  left out of its seal  a receipt that came after its time was sealed:
                         seal again, or ask who did it
-  left out of its seal  exported after its time was sealed: likewise
   missing               an object, a receipt or a seal is gone
   altered               an object, a receipt or a seal is not what it was
   unreadable            S3 wants the object restored first

@@ -57,6 +57,16 @@ def _password(field: str, conn_id: str, purpose: str) -> str:
     return str(password)
 
 
+def warns_of_changes(on_source_change: object) -> bool:
+    """Tell whether changes at the source are only warned of, rather than failed for.
+
+    :raises InvalidInput: it is neither.
+    """
+    if on_source_change not in ("fail", "warn"):
+        raise InvalidInput(f"on_source_change={on_source_change!r} is not known; give 'fail' or 'warn'")
+    return on_source_change == "warn"
+
+
 def upload_arguments(extra_args: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return checked arguments of uploads, as boto3 takes them.
 

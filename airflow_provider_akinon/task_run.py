@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from airflow import __version__ as airflow_version
 from airflow.providers.common.compat.sdk import AirflowFailException
@@ -46,6 +46,13 @@ def failing_for_good() -> Iterator[None]:
         if error.permanent:
             raise AirflowFailException(str(error)) from error
         raise
+
+
+def fail_with(context: Mapping[str, Any], result: object, message: str) -> NoReturn:
+    """Fail the task for good, and leave to others what it would have returned."""
+    if "ti" in context:
+        context["ti"].xcom_push(key="return_value", value=result)
+    raise AirflowFailException(message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,9 +113,10 @@ class Server:
 
     @classmethod
     @contextmanager
-    def start(cls, events: int, bursts: int) -> Iterator[Server]:
+    def start(cls, events: int, bursts: int = 0, late: int = 0) -> Iterator[Server]:
         """Start a server of so many events, give it once it answers, and stop it."""
-        command = [sys.executable, "-m", "benchmarks.server", f"--events={events}", f"--bursts={bursts}"]
+        numbers = [f"--events={events}", f"--bursts={bursts}", f"--late={late}"]
+        command = [sys.executable, "-m", "benchmarks.server", *numbers]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=HERE.parent)  # noqa: S603 - our own
         try:
             assert process.stdout is not None  # noqa: S101 - a pipe was asked for

@@ -399,7 +399,7 @@ def _objects(hook: Any, prefix: str) -> Iterator[bytes]:
         hook.delete_objects(BUCKET, key)
 
 
-def _peak_memory() -> int:
+def peak_memory() -> int:
     """Return the peak of this process's resident memory, bytes.
 
     From /proc where there is one: ``getrusage`` counts the parent's peak as the child's.
@@ -422,7 +422,7 @@ def main() -> None:
     started, cpu = time.perf_counter(), time.process_time()
     written = next(run)
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-    rss = _peak_memory()
+    rss = peak_memory()
     count = digest = None
     if written.lines is not None:
         identities = [json.loads(line)["uuid"] for line in written.lines]

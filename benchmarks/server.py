@@ -2,7 +2,8 @@
 
 A page is one slice of one buffer, so what a benchmark measures is its client. The server counts the requests and
 the rows that OFFSET would have skipped; it can add a latency to each answer, a cost to each row skipped, and an
-order of equal timestamps that changes with each request. It refuses to be an API to test against: it knows no
+order of equal timestamps that changes with each request. It can hold some events back, as if they came late, and
+show every user as of a year later. It refuses to be an API to test against: it knows no
 filter but time, and no single event. That is what the package's sandbox is for.
 
 ``/about``, ``/edges`` and ``/stats`` need no key and are not counted; ``/reset`` takes the options of a case.
@@ -15,6 +16,7 @@ import asyncio
 import hashlib
 import json
 import random
+import re
 import time
 import uuid as uuids
 from array import array
@@ -49,9 +51,9 @@ _PEOPLE = 80
 class History:
     """The events in the order of time: their timestamps, and one buffer that holds all records, joined by commas."""
 
-    def __init__(self, events: int, *, bursts: int = 0, seed: int = 7) -> None:
+    def __init__(self, events: int, *, bursts: int = 0, late: int = 0, seed: int = 7) -> None:
         rng = random.Random(seed)  # noqa: S311 - made-up data
-        self.times = array("q", _instants(rng, events, bursts))
+        self.times = array("q", _instants(rng, events + late, bursts))
         """Microseconds since 1970, sorted."""
         self.offsets = array("Q", [0])
         """Where each record begins; one more than there are events, so that the last one ends too."""
@@ -63,13 +65,38 @@ class History:
             identity = str(uuids.UUID(int=rng.getrandbits(128), version=4)).encode()
             buffer += rng.choice(templates) % (number, text, number, identity)
             self.offsets.append(len(buffer))
+        self._all = self.times
+        # All but one in so many come in time.
+        self._step = len(self._all) // late if late else 0
+        self._in_time = array("q", self._all)
+        if late:
+            del self._in_time[self._step - 1 :: self._step]
         self._buffer = memoryview(buffer)
+        self._years = [found.end() for found in re.finditer(rb'"(?:last_login|modified_date)":"202', buffer)]
+        self.show(late=False, moved=False)
+
+    def show(self, *, late: bool, moved: bool) -> None:
+        """Show the late events or not, and the users as of the events or as of a year later."""
+        self._hides = self._step > 0 and not late
+        self.times = self._in_time if self._hides else self._all
+        for place in self._years:
+            self._buffer[place] = ord("6" if moved else "5")
 
     def __len__(self) -> int:
         return len(self.times)
 
-    def records(self, start: int, stop: int) -> memoryview:
+    def records(self, start: int, stop: int) -> bytes | memoryview:
         """Return the records from number ``start`` to ``stop``, joined by commas."""
+        if self._hides and stop > start:
+            first, last = (number + number // (self._step - 1) for number in (start, stop - 1))
+            edges = [first, *range(first // self._step * self._step + self._step, last + 1, self._step)]
+            return b",".join(
+                self._slice(begin, min(begin // self._step * self._step + self._step - 1, last + 1))
+                for begin in edges
+            )
+        return self._slice(start, stop)
+
+    def _slice(self, start: int, stop: int) -> memoryview:
         return self._buffer[self.offsets[start] : max(self.offsets[start], self.offsets[stop] - 1)]
 
     def uuids_sha256(self) -> str:
@@ -206,6 +233,7 @@ class Api:
         self.options = Options(
             float(query.get("latency_ms", 0)), float(query.get("skip_us", 0)), query.get("unstable") == "1"
         )
+        self.history.show(late=query.get("late") == "1", moved=query.get("moved") == "1")
         self.requests = self.rows_skipped = 0
         self._cpu = time.process_time()
 
@@ -342,9 +370,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--events", type=int, default=20_000)
     parser.add_argument("--bursts", type=int, default=0, help=f"times {BURST} events share a timestamp")
+    parser.add_argument("--late", type=int, default=0, help="more events, held back until they are asked for")
     args = parser.parse_args()
     with suppress(KeyboardInterrupt):
-        asyncio.run(serve(History(args.events, bursts=args.bursts)))
+        asyncio.run(serve(History(args.events, bursts=args.bursts, late=args.late)))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 from airflow_provider_akinon.audit_events.archive import archive
 from airflow_provider_akinon.audit_events.bucket import Bucket
+from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.place import Place
@@ -24,6 +25,7 @@ from airflow_provider_akinon.audit_events.records import Page, parse_page
 from airflow_provider_akinon.audit_events.sealing import seal_archive
 from airflow_provider_akinon.audit_events.settings import Settings
 from airflow_provider_akinon.audit_events.signing import PrivateKey
+from airflow_provider_akinon.audit_events.stored_window import Target
 from airflow_provider_akinon.audit_events.verification import Expected, Status, verify_archive
 from airflow_provider_akinon.audit_events.window import Window, format_instant, parse_instant
 from airflow_provider_akinon.sandbox.s3 import LocalS3
@@ -72,8 +74,9 @@ def fill(bucket: Bucket, days: int, events: int) -> str:
     for number in range(days):
         window = Window(START + number * DAY, START + (number + 1) * DAY)
         place = Place(bucket.name, f"{PREFIX}shop.example.com/remote/1/{window.date_in(UTC)}.jsonl.gz")
+        target = Target.look(bucket, place, Format.JSONL_GZ)
         with export_window(api, window, Filters()) as export:
-            archive(export, bucket, place, {}, RUN, allow_shrink=False)
+            archive(export, target, {}, RUN)
         if window.end.day == 1 or number == days - 1:
             [sealing] = seal_archive(bucket, PREFIX, Window(sealed, window.end), RUN, key=KEY)
             head, sealed = sealing.head.sha256, window.end

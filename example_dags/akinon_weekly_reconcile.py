@@ -1,8 +1,9 @@
 """
 # Find late events, week by week
 
-Counts each exported window of the last five weeks again. Windows with late events are exported again, as they were
-before. Where the source has lost or changed what is stored, the run fails and says where; the archive keeps it.
+Counts each exported window of the last five weeks again. Windows whose count differs are exported again, as they were
+before: what came late is stored beside what is there. Where the source has lost or changed what is stored, the run
+fails and says where; the archive keeps it.
 """
 
 # [START akinon_weekly_reconcile]

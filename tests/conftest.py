@@ -74,8 +74,11 @@ def s3() -> Iterator[LocalS3]:
 
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[Sandbox]:
-    """A plain API with 3,000 events in the ten days before `UNTIL`. Do not change its events; start your own."""
-    with Sandbox.start(events=3_000, days=10, until=UNTIL, narrow_key=NARROW_KEY) as api:
+    """A plain API with 3,000 events in the ten days before `UNTIL`. Do not change its events; start your own.
+
+    Its users are frozen, as tests compare stored bytes with a second reading.
+    """
+    with Sandbox.start(events=3_000, days=10, until=UNTIL, narrow_key=NARROW_KEY, freeze_users=True) as api:
         yield api
 
 

@@ -150,6 +150,8 @@ def test_a_wrong_window_ends_the_task(shell: Any, window: dict[str, str], proble
         ({"s3_key": "k"}, "s3_bucket is missing"),
         ({}, "s3_bucket is missing"),
         ({"s3_prefix": "p"}, "s3_bucket is missing"),
+        ({"s3_bucket": "audit", "s3_key": "a.late-1.jsonl.gz"}, "is a name for late events of another export"),
+        ({"s3_key": "s3://audit/a.late-12"}, "is a name for late events of another export"),
     ],
 )
 def test_an_ambiguous_destination_ends_the_task(arguments: dict[str, Any], problem: str) -> None:
@@ -179,6 +181,8 @@ def test_wrong_upload_arguments_end_the_task(extra_args: dict[str, Any], problem
         ({"start": DAY["end"], "end": DAY["start"]}, "is after"),
         ({**DAY, "filters": {"usr": 1}}, "unknown name 'usr'"),
         ({**DAY, "partition_timezone": "Europe/Atlantis"}, "partition_timezone='Europe/Atlantis'"),
+        ({**DAY, "on_source_change": "ignore"}, "on_source_change='ignore' is not known; give 'fail' or 'warn'"),
+        ({**DAY, "on_source_change": None}, "on_source_change=None is not known; give 'fail' or 'warn'"),
         ({"start": DAY["start"], "end": (datetime.now(UTC) + timedelta(hours=1)).isoformat()}, "is in the future"),
     ],
 )

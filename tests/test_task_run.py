@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_akinon.audit_events import errors
 from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput
 from airflow_provider_akinon.audit_events.window import Window
-from airflow_provider_akinon.task_run import WindowRequest, failing_for_good, refuse_future
+from airflow_provider_akinon.task_run import WindowRequest, fail_with, failing_for_good, refuse_future
 
 DAY = timedelta(days=1)
 
@@ -187,7 +187,8 @@ EXAMPLES: list[AkinonError] = [
     errors.UnrequestedEvent("x"),
     errors.IncompleteWindow("x", expected=1, read=0),
     errors.ForeignObject("x"),
-    errors.ShrinkRefused("x", stored=1, read=0),
+    errors.ObjectAltered("x"),
+    errors.SourceChanged("x", changed=1, vanished=0),
     errors.ObjectLocked("x"),
     errors.ObjectUnreadable("x"),
     errors.ObjectChanged("x"),
@@ -223,3 +224,20 @@ def test_other_exceptions_pass_untouched() -> None:
     """What is no error of this package is not dressed up as one."""
     with pytest.raises(ZeroDivisionError), failing_for_good():
         raise ZeroDivisionError
+
+
+def test_a_failure_leaves_what_the_task_would_have_returned() -> None:
+    """What others read of the task is there before it fails for good, with the message."""
+    pushed: list[dict[str, object]] = []
+    instance = SimpleNamespace(xcom_push=lambda **given: pushed.append(given))
+
+    with pytest.raises(AirflowFailException, match="seven changed"):
+        fail_with({"ti": instance}, {"changed": 7}, "seven changed")
+
+    assert pushed == [{"key": "return_value", "value": {"changed": 7}}]
+
+
+def test_a_failure_outside_a_run() -> None:
+    """Where there is no task to leave anything to, as in a shell, it fails alike."""
+    with pytest.raises(AirflowFailException, match="seven changed"):
+        fail_with({}, {"changed": 7}, "seven changed")

@@ -1,357 +1,433 @@
-"""The archive in S3: how a proved export gets there, what proves it later, and when it may replace what is there.
+"""The archive in S3: how a proved export gets there, and what is noted of what is there already.
 
-The object is written first and its receipt after it, so that an object with a receipt is whole; whatever kills the
-task in between, the next try finds out what is missing and adds it. The stored object is evidence: an export replaces
-it only where every stored event is still among those read, and leaves it and its receipt alone where the content is
-the same. This module refuses to replace an object that is not an export of the same window, source, filters and
-format, and to call a window archived while S3 shows something else than was written.
+An object is written once, and never replaced. The first export of a window stores its events in one object; a later
+one stores only those whose uuid none of the window's objects holds, in one more object beside it. Each object is
+written before its receipt, so that an object with a receipt is whole. Whatever kills the task in between, the next
+try finds out what is missing and adds it; of two tries at once, one finds the key taken and looks again. The stored
+events are compared with what the API gives now, and what changed or vanished is recorded in a receipt without an
+object. A run that sees nothing new writes nothing.
+
+This module refuses to build on stored bytes that are not those of their receipts, and to write anything where the
+API looks like another account's.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
 import tempfile
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
-from shutil import copyfileobj
+from itertools import islice
 from typing import IO, Any
 
 from airflow_provider_akinon import __version__
 from airflow_provider_akinon.audit_events.bucket import Bucket, Head
-from airflow_provider_akinon.audit_events.encoding import Format
+from airflow_provider_akinon.audit_events.comparison import Comparison, Difference, Numbers, comparing
+from airflow_provider_akinon.audit_events.encoding import Block, Format, JsonLines, added_sums
 from airflow_provider_akinon.audit_events.errors import (
     ArchiveError,
-    ForeignObject,
-    InvalidInput,
+    ObjectAltered,
     ObjectChanged,
-    ProtocolError,
-    ShrinkRefused,
+    ObjectUnreadable,
+    SourceChanged,
 )
-from airflow_provider_akinon.audit_events.export import Export
-from airflow_provider_akinon.audit_events.parquet import read_events, read_lines
+from airflow_provider_akinon.audit_events.export import Draft, Export
 from airflow_provider_akinon.audit_events.place import Place
+from airflow_provider_akinon.audit_events.reading import Stretch
 from airflow_provider_akinon.audit_events.receipt import (
     CONTENT_TYPE,
     NOT_FOR_RECEIPTS,
     NOT_PROVED,
     SCHEMA,
+    ChangedEvent,
     Counts,
     Receipt,
     Run,
     Source,
     Span,
     StoredObject,
-    heads,
-    parse_receipt,
     receipt_key,
-    receipt_prefix,
-    told_by_key,
 )
-from airflow_provider_akinon.audit_events.records import parse_event
+from airflow_provider_akinon.audit_events.records import parse_events
+from airflow_provider_akinon.audit_events.stored import naming_damage, stored_lines
+from airflow_provider_akinon.audit_events.stored_window import (
+    METADATA_PREFIX,
+    StoredWindow,
+    Target,
+    WindowObject,
+    identity_of,
+    metadata_of,
+)
+from airflow_provider_akinon.audit_events.window import Window
 
-METADATA_PREFIX = "akinon-"
+TAKEN_KEYS = 10
+"""How often another task may have taken the key that was to be written, before this one gives up."""
+ANOTHER_ACCOUNT = 10
+"""Stored events of which none is returned, while others are, that show another account."""
+RECORDED_UUIDS = 10_000
+"""Uuids that one receipt records at the most; more go into several."""
+RECORDED_BYTES = 3_500_000
+"""Bytes of them, likewise: a receipt stays below 4 MiB."""
+
+_PIECE = 1 << 20
+_BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """What the archive holds of a window now."""
+    """What the archive holds of a window now, and what this export found and added."""
 
-    place: Place
-    receipt: Receipt
-    receipt_sha256: str
+    window: StoredWindow
+    numbers: Numbers
+    """How many stored events are returned as they were, and how many are not."""
+    added: int
+    """Events that this export stored."""
     written: bool
-    """Whether this export wrote the object, rather than finding it."""
+    """Whether this export wrote anything."""
+
+    def added_by(self, run: Run) -> int:
+        """Return how many events any try of a run stored; without a run, this export alone."""
+        if run.run_id is None:
+            return self.added
+        mine = (run.dag_id, run.task_id, run.run_id)
+        added = 0
+        for each in self.window.objects:
+            for receipt in each.receipts.values():
+                if (receipt.run.dag_id, receipt.run.task_id, receipt.run.run_id) == mine:
+                    added += receipt.counts.lines
+                    break
+        return added
 
     @property
-    def receipt_key(self) -> str:
-        """The key of the receipt."""
-        return receipt_key(self.place.key, self.receipt_sha256)
-
-
-def archive(
-    export: Export, bucket: Bucket, place: Place, arguments: Mapping[str, Any], run: Run, *, allow_shrink: bool
-) -> Archived:
-    """Put a proved export and its receipt where they belong, as far as they are not there.
-
-    :param arguments: boto3's upload arguments.
-    :param run: the task, for the receipt.
-    :param allow_shrink: replace a stored object also where events of it are no longer returned by the API.
-    :raises ForeignObject: the object at ``place`` is not an export of the same kind.
-    :raises ShrinkRefused: it holds events that the export lacks.
-    :raises ObjectLocked: Object Lock does not let it be replaced.
-    :raises ObjectChanged: S3 shows another object than was written, or than was compared before.
-    """
-    stored = _stored(export, bucket, place)
-    receipts = heads(_receipts(export, bucket, place))
-    if stored is not None and stored.content_sha256 == export.written.content_sha256:
-        if receipts and all(stored.is_of(receipt) for _, receipt in receipts):
-            sha256, receipt = receipts[0]
-            return Archived(place, receipt, sha256, written=False)
-        written = stored.sha256 != export.sha256
-    else:
-        written = True
-        if stored is not None and stored.uuids_sha256 != export.written.uuids_sha256 and not allow_shrink:
-            with bucket.open(place.key) as body, naming_damage(place.key):
-                require_superset(stored, body, export)
-    if written:
-        upload = {
-            **arguments,
-            "ContentType": export.format.content_type,
-            "Metadata": {**arguments.get("Metadata", {}), **metadata_of(export)},
-        }
-        try:
-            bucket.upload(place.key, export.file, upload, stored.etag if stored else None)
-        except ObjectChanged:
-            # Another try of the same task may have written the same.
-            stored = _stored(export, bucket, place)
-            if stored is None or stored.sha256 != export.sha256:
-                raise
-            written = False
-        else:
-            stored = _stored(export, bucket, place)
-    receipt = _receipt(export, place, stored, run, [sha256 for sha256, _ in receipts])
-    _require_unchanged(stored, receipt, place)
-    encoded = receipt.encode()
-    sha256 = hashlib.sha256(encoded).hexdigest()
-    kept = {name: value for name, value in arguments.items() if name not in NOT_FOR_RECEIPTS}
-    bucket.put(receipt_key(place.key, sha256), encoded, {**kept, "ContentType": CONTENT_TYPE})
-    # Once more: where two exports of a window run at once, the one whose object was replaced must not succeed.
-    _require_unchanged(_stored(export, bucket, place), receipt, place)
-    return Archived(place, receipt, sha256, written=written)
-
-
-def _stored(export: Export, bucket: Bucket, place: Place) -> StoredExport | None:
-    head = bucket.head(place.key)
-    return None if head is None else StoredExport.read(place, head, export)
-
-
-def _receipts(export: Export, bucket: Bucket, place: Place) -> Iterator[tuple[str, Receipt]]:
-    """Yield the receipts of the object at ``place``, each with its SHA-256.
-
-    :raises ArchiveError: one was altered, renamed or put there from elsewhere.
-    """
-    for key in bucket.keys(receipt_prefix(place.key)):
-        told = told_by_key(key)
-        # The key of another object may begin like this one's.
-        if told is not None and told[0] == place.key:
-            receipt = parse_receipt(key, bucket.read(key))
-            if receipt.window != _span(export):
-                raise ArchiveError(f"{key} is the receipt of another window. Remove it, and ask why")
-            yield told[1], receipt
-
-
-def _span(export: Export) -> Span:
-    return Span(start=export.window.start, end=export.window.end)
-
-
-def _receipt(export: Export, place: Place, stored: StoredExport | None, run: Run, supersedes: list[str]) -> Receipt:
-    host, _, remote_id = export.source.partition("/remote/")
-    first, last = export.written.first, export.written.last
-    return Receipt(
-        schema=SCHEMA,
-        window=_span(export),
-        filters=export.filters.as_dict(),
-        source=Source(host=host, remote_id=int(remote_id)),
-        format=export.format.value,
-        redaction=None if export.redaction is None else export.redaction.as_dict(),
-        counts=Counts(
-            api_before=export.count_before,
-            api_after=export.count,
-            uuids=export.written.count,
-            lines=export.written.count,
-        ),
-        uuids_sha256=export.written.uuids_sha256,
-        first_timestamp=None if first is None else first[0],
-        last_timestamp=None if last is None else last[0],
-        object=StoredObject(
-            key=place.key,
-            size=export.size,
-            sha256=export.sha256,
-            content_sha256=export.written.content_sha256,
-            version_id=None if stored is None else stored.version_id,
-        ),
-        provider_version=__version__,
-        run=run,
-        verified_at=export.proved_at,
-        supersedes=supersedes,
-        not_proved=list(NOT_PROVED),
-    )
-
-
-def _require_unchanged(stored: StoredExport | None, receipt: Receipt, place: Place) -> None:
-    """Make sure that S3 shows the object of ``receipt``.
-
-    :raises ObjectChanged: it shows another, or none.
-    """
-    if stored is None or not stored.is_of(receipt):
-        found = "nothing" if stored is None else f"{stored.size} bytes of SHA-256 {stored.sha256}"
-        raise ObjectChanged(
-            f"{place} should be {receipt.object.size} bytes of SHA-256 {receipt.object.sha256}, and S3 shows "
-            f"{found}: somebody else writes there, perhaps another export of the window. Try again when it has ended"
+    def source_changed(self) -> SourceChanged | None:
+        """What is wrong where the API does not give all stored events as they were."""
+        numbers = self.numbers
+        if not numbers.changed and not numbers.vanished:
+            return None
+        return SourceChanged(
+            f"The API gives {numbers.changed} of the {numbers.stored} stored events of {self.window.place} otherwise "
+            f"by now, and {numbers.vanished} no longer. What is stored stays, {self.added} new events were added, "
+            "and the receipts name the uuids and fields. Find out who changed them; on_source_change='warn' lets it "
+            "pass",
+            changed=numbers.changed,
+            vanished=numbers.vanished,
         )
 
 
-def metadata_of(export: Export) -> dict[str, str]:
-    """Return the object's metadata: what identifies its content, and what it is an export of."""
-    values = {
-        "count": str(export.count),
-        "sha256": export.sha256,
-        "content-sha256": export.written.content_sha256,
-        "uuids-sha256": export.written.uuids_sha256,
-        **_identity(export),
-    }
-    return {METADATA_PREFIX + name: value for name, value in values.items()}
+def archive(export: Export, target: Target, arguments: Mapping[str, Any], run: Run) -> Archived:
+    """Store what is new of a proved export, with a receipt, and record what changed or vanished at the source.
+
+    :param target: as it was before the window was read.
+    :param arguments: boto3's upload arguments.
+    :param run: the task, for the receipts.
+    :raises ForeignObject: the object there is not an export of the same kind.
+    :raises ObjectAltered: a stored object is gone, or its bytes are not those of its receipt.
+    :raises ObjectUnreadable: a stored object has to be restored before it can be compared.
+    :raises ArchiveError: receipts contradict each other or another policy, or the API looks like another account's.
+    :raises ObjectChanged: another task is at work; try again.
+    """
+    task = _Task(export, target, arguments, run)
+    for _ in range(TAKEN_KEYS):
+        try:
+            return task.store()
+        except _KeyTaken as taken:
+            last = taken
+    raise ObjectChanged(f"{last} was taken by another task, for the {TAKEN_KEYS}th time. Try again when it has ended")
 
 
-def _identity(export: Export) -> dict[str, str]:
-    return {
-        "source": export.source,
-        "window": "/".join(export.window.as_dict().values()),
-        "filters": json.dumps(export.filters.as_dict()),
-        "format": export.format.value,
-    }
+class _KeyTaken(Exception):
+    """An object is where one was to be created: what is stored has to be looked at again."""
 
 
 @dataclass(frozen=True, slots=True)
-class StoredExport:
-    """What the metadata of a stored object says of it."""
+class _Task:
+    export: Export
+    target: Target
+    arguments: Mapping[str, Any]
+    run: Run
 
-    place: Place
-    size: int
-    count: int
-    sha256: str
-    content_sha256: str
-    uuids_sha256: str
-    version_id: str | None
-    etag: str
+    @property
+    def bucket(self) -> Bucket:
+        return self.target.bucket
 
-    def is_of(self, receipt: Receipt) -> bool:
-        """Tell whether this is the object that ``receipt`` was written for."""
-        told = receipt.object
-        return (self.size, self.sha256, self.version_id) == (told.size, told.sha256, told.version_id)
+    @property
+    def place(self) -> Place:
+        return self.target.place
 
-    @classmethod
-    def read(cls, place: Place, head: Head, export: Export) -> StoredExport:
-        """Return what is stored at ``place``, which ``export`` is about to go to.
+    def store(self) -> Archived:
+        """Look at what is stored, and add what is missing.
 
-        :raises ForeignObject: it is not an export of the same window, source, filters and format.
+        :raises _KeyTaken: another task wrote meanwhile.
         """
-        found = {
-            name.lower().removeprefix(METADATA_PREFIX): value
-            for name, value in head.metadata.items()
-            if name.lower().startswith(METADATA_PREFIX)
-        }
-        for name, value in _identity(export).items():
-            if found.get(name) != value:
-                held = f"is an export with the {name} {found[name]}" if name in found else "is no export of ours"
-                raise ForeignObject(
-                    f"{place} {held}, and this one has the {name} {value}. Nothing was replaced: "
-                    "choose a key that differs per window, source, filters and format (s3_prefix does), or move "
-                    "the object"
+        export = self.export
+        stored = StoredWindow.read(self.bucket, self.place, export)
+        if not stored.objects:
+            stored = self._add(stored, *export.encoded(), export.written, Numbers())
+            return Archived(stored, Numbers(new=export.count), export.count, written=True)
+        if stored.shows(export):
+            return Archived(stored, Numbers(same=export.count), 0, written=False)
+        with ExitStack() as stack:
+            try:
+                files = [stack.enter_context(self._fetched(each)) for each in stored.objects]
+            except ObjectUnreadable:
+                if stored.receipts.receipts and stored.receipts.last.window_uuids == _hex(export.written.uuids_sum):
+                    return Archived(stored, Numbers(not_compared=export.count), 0, written=False)
+                raise
+            comparison = stack.enter_context(self._compared(stored, files))
+            return self._settle(stored, files[-1], comparison)
+
+    def _settle(self, stored: StoredWindow, newest: IO[bytes], comparison: Comparison) -> Archived:
+        """Write what the comparison shows to be missing: a receipt, an object of new events, a record of changes."""
+        before, numbers = stored, comparison.numbers
+        self._require_read_after(comparison)
+        self._require_account(comparison)
+        if not stored.objects[-1].receipts:
+            stored = self._adopt(stored, newest, comparison)
+        if numbers.new:
+            lines = comparison.new_lines()
+            with _drafted(lines, self.export.window, self.export.format) as draft, draft.encoded() as encoded:
+                stored = self._add(stored, *encoded, draft.lines, numbers)
+        stored = self._record(stored, comparison)
+        return Archived(stored, numbers, numbers.new, written=stored is not before)
+
+    @contextmanager
+    def _fetched(self, each: WindowObject) -> Iterator[IO[bytes]]:
+        """Give a copy of a stored object, whose bytes are those of its receipt.
+
+        :raises ObjectAltered: they are not.
+        """
+        found = hashlib.sha256()
+        with tempfile.TemporaryFile(prefix="akinon-audit-events-") as file:
+            with closing(self.bucket.open(each.key)) as body:
+                while piece := body.read(_PIECE):
+                    found.update(piece)
+                    file.write(piece)
+            if each.told is not None and each.told.sha256 != found.hexdigest():
+                raise ObjectAltered(
+                    f"s3://{self.bucket.name}/{each.key} was altered: its SHA-256 is {found.hexdigest()}, and "
+                    f"{each.told.sha256} by its receipt. Nothing was written. Restore it from its version, and ask "
+                    "who did it"
                 )
-        try:
-            return cls(
-                place=place,
-                size=head.size,
-                count=int(found["count"]),
-                sha256=found["sha256"],
-                content_sha256=found["content-sha256"],
-                uuids_sha256=found["uuids-sha256"],
-                version_id=head.version_id,
-                etag=head.etag,
+            file.seek(0)
+            yield file
+
+    @contextmanager
+    def _compared(self, stored: StoredWindow, files: list[IO[bytes]]) -> Iterator[Comparison]:
+        redaction = self.export.redaction
+        version = None if redaction is None else redaction.as_dict()["version"]
+        newer = redaction if stored.receipts.versions() - {version} else None
+        sides = [
+            _naming(each.key, stored_lines(file, stored.format))
+            for each, file in zip(stored.objects, files, strict=True)
+        ]
+        recorded = stored.recorded(self.bucket)
+        with closing(self.export.lines()) as lines, comparing(sides, lines, recorded, redact=newer) as comparison:
+            yield comparison
+
+    def _require_read_after(self, comparison: Comparison) -> None:
+        """Make sure that this task does not call vanished, or changed, what another one stored since it read.
+
+        :raises ObjectChanged: it would.
+        """
+        missed = [uuid for number, uuid in comparison.unproved.items() if number not in self.target.before]
+        if missed:
+            raise ObjectChanged(
+                f"Another task has stored events of {self.place} meanwhile which the API did not give, or gave "
+                f"otherwise, when this one read (such as {missed[0]}). Nothing was written. Try again"
             )
-        except (KeyError, ValueError) as error:
-            raise ForeignObject(
-                f"{place} has incomplete metadata ({error}). Nothing was replaced: move the object"
-            ) from error
 
+    def _require_account(self, comparison: Comparison) -> None:
+        """Make sure that the API is the one that the stored events came from.
 
-def require_superset(stored: StoredExport, stored_file: IO[bytes], export: Export) -> None:
-    """Make sure that every stored event is still among those of ``export``.
+        :raises ArchiveError: it gives none of them, and others.
+        """
+        numbers = comparison.numbers
+        if numbers.stored >= ANOTHER_ACCOUNT and not numbers.returned and numbers.new:
+            raise ArchiveError(
+                f"{self.place} holds {numbers.stored} events of {self.export.window}, and the API now returns none "
+                f"of them but {numbers.new} others: it is another account, or its data were replaced. Nothing was "
+                "written. Check host, remote id and key, or export to another s3_prefix"
+            )
 
-    Both are in the order of ``(timestamp, uuid)``, so they are compared as they stream by.
+    def _adopt(self, stored: StoredWindow, file: IO[bytes], comparison: Comparison) -> StoredWindow:
+        """Give the last object, which has none, its receipt: a task was killed between the two.
 
-    :raises ShrinkRefused: the export lacks events that are stored.
-    """
-    missing, example = 0, ""
-    # Closed here: a generator left to the garbage collector would seek in a file that is closed by then.
-    with closing(export.lines()) as lines:
-        for uuid in _missing(_keys(stored_file, export.format), _keys_of(lines)):
-            missing += 1
-            example = example or uuid
-    if missing:
-        raise ShrinkRefused(
-            f"{stored.place} holds {stored.count} events, and the API now returns {export.count} for the window "
-            f"{export.window}: {missing} of the stored ones are no longer among them, such as {example}. Their "
-            "retention may have passed, the key may see less, or it is another account. Nothing was replaced; "
-            "allow_shrink=True replaces it all the same",
-            stored=stored.count,
-            read=export.count,
+        :raises ObjectChanged: the API does not give all of its events as they are.
+        """
+        number = len(stored.objects) - 1
+        last = stored.objects[number]
+        if number in comparison.unproved:
+            raise ObjectChanged(
+                f"s3://{self.bucket.name}/{last.key} has no receipt, and the API gives not all of its events as they "
+                f"are there (such as {comparison.unproved[number]}). Nothing was written. If no other task is about "
+                "to write its receipt, somebody has to move it out of the way"
+            )
+        file.seek(0)
+        lines = _naming(last.key, stored_lines(file, stored.format))
+        with _drafted(lines, self.export.window, Format.JSONL) as draft:
+            written = draft.lines
+        told = metadata_of(last.head)
+        return self._write_receipt(
+            stored,
+            comparison.numbers,
+            last.head,
+            written=written,
+            stored_object=StoredObject(
+                key=last.key,
+                size=last.head.size,
+                sha256=_sha256(file),
+                # Parquet does not give the order of keys back; who wrote the object knew it.
+                content_sha256=told.get("content-sha256", written.content_sha256)
+                if stored.format is Format.PARQUET
+                else written.content_sha256,
+                version_id=last.head.version_id,
+            ),
+            # This task may be killed, too, before it stores them: then this receipt is the last.
+            to_come=comparison.numbers.new,
         )
 
+    def _add(
+        self, stored: StoredWindow, file: IO[bytes], size: int, sha256: str, written: JsonLines, numbers: Numbers
+    ) -> StoredWindow:
+        """Store a file as the window's next object, and its receipt.
 
-def stored_lines(file: IO[bytes], format: Format) -> Iterator[bytes]:  # noqa: A002 - the field's own word
-    """Yield the record of each event of a stored object, in the object's order."""
-    match format:
-        case Format.JSONL:
-            yield from file
-        case Format.JSONL_GZ:
-            with gzip.open(file) as lines:
-                yield from lines
-        case Format.PARQUET:
-            with _on_disk(file) as copy:
-                yield from read_lines(copy)
+        :raises _KeyTaken: its key is taken.
+        :raises ObjectChanged: S3 shows another object than was written.
+        """
+        place = self.place.late(len(stored.objects), self.export.format)
+        metadata = {
+            "count": str(written.count),
+            "sha256": sha256,
+            "content-sha256": written.content_sha256,
+            "uuids-sha256": written.uuids_sha256,
+            **identity_of(self.export),
+        }
+        own = {METADATA_PREFIX + name: value for name, value in metadata.items()}
+        arguments = {
+            **self.arguments,
+            "ContentType": self.export.format.content_type,
+            "Metadata": {**self.arguments.get("Metadata", {}), **own},
+        }
+        try:
+            self.bucket.upload(place.key, file, arguments)
+        except ObjectChanged as error:
+            raise _KeyTaken(str(place)) from error
+        head = self.bucket.head(place.key)
+        if head is None or (head.size, metadata_of(head).get("sha256")) != (size, sha256):
+            found = "nothing" if head is None else f"{head.size} bytes of SHA-256 {metadata_of(head).get('sha256')}"
+            raise ObjectChanged(
+                f"{place} should be {size} bytes of SHA-256 {sha256}, and S3 shows {found}: somebody else writes "
+                "there. Try again, and ask who does"
+            )
+        stored_object = StoredObject(
+            key=place.key,
+            size=size,
+            sha256=sha256,
+            content_sha256=written.content_sha256,
+            version_id=head.version_id,
+        )
+        return self._write_receipt(stored, numbers, head, written=written, stored_object=stored_object)
+
+    def _record(self, stored: StoredWindow, comparison: Comparison) -> StoredWindow:
+        """Record what changed or vanished, as far as no receipt of the window says so."""
+        for differences in _parts(comparison.not_recorded()):
+            stored = self._write_receipt(stored, comparison.numbers, None, differences=differences)
+        return stored
+
+    def _write_receipt(
+        self,
+        stored: StoredWindow,
+        numbers: Numbers,
+        head: Head | None,
+        *,
+        written: JsonLines | None = None,
+        stored_object: StoredObject | None = None,
+        differences: Iterable[Difference] = (),
+        to_come: int = 0,
+    ) -> StoredWindow:
+        differences = list(differences)
+        known = stored.receipts
+        sum_before = int(known.last.window_uuids, 16) if known.receipts else 0
+        lines = written.count if written else 0
+        host, _, remote_id = self.export.source.partition("/remote/")
+        receipt = Receipt(
+            schema=SCHEMA,
+            window=Span(start=self.export.window.start, end=self.export.window.end),
+            filters=self.export.filters.as_dict(),
+            source=Source(host=host, remote_id=int(remote_id)),
+            format=self.export.format.value,
+            redaction=None if self.export.redaction is None else self.export.redaction.as_dict(),
+            counts=Counts(
+                api_before=self.export.count_before,
+                api_after=self.export.count - to_come,
+                uuids=lines,
+                lines=lines,
+                window=known.lines + lines,
+                vanished=numbers.vanished,
+            ),
+            uuids_sha256=written.uuids_sha256 if written else None,
+            window_uuids=_hex(added_sums(sum_before, written.uuids_sum if written else 0)),
+            first_timestamp=written.first[0] if written and written.first else None,
+            last_timestamp=written.last[0] if written and written.last else None,
+            object=stored_object,
+            changed=[ChangedEvent(uuid=each.uuid, fields=list(each.fields)) for each in differences if each.fields],
+            vanished=[each.uuid for each in differences if not each.fields],
+            provider_version=__version__,
+            run=self.run,
+            verified_at=self.export.proved_at,
+            previous=known.newest,
+            not_proved=list(NOT_PROVED),
+        )
+        encoded = receipt.encode()
+        sha256 = hashlib.sha256(encoded).hexdigest()
+        kept = {name: value for name, value in self.arguments.items() if name not in NOT_FOR_RECEIPTS}
+        key = receipt_key(stored_object.key if stored_object else self.place.key, sha256)
+        self.bucket.create(key, encoded, {**kept, "ContentType": CONTENT_TYPE})
+        return stored.having(head, sha256, receipt)
+
+
+def _sha256(file: IO[bytes]) -> str:
+    file.seek(0)
+    found = hashlib.sha256()
+    while piece := file.read(_PIECE):
+        found.update(piece)
+    return found.hexdigest()
+
+
+def _hex(uuids_sum: int) -> str:
+    return f"{uuids_sum:064x}"
+
+
+def _naming(key: str, lines: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield lines; an error of theirs names the object."""
+    with naming_damage(key):
+        yield from lines
 
 
 @contextmanager
-def naming_damage(key: str) -> Iterator[None]:
-    """Say which object it was that did not read as it was written.
+def _drafted(lines: Iterator[bytes], window: Window, format: Format) -> Iterator[Draft]:  # noqa: A002
+    """Give a draft of lines that are in order."""
 
-    :raises ArchiveError: it is cut off, or its bytes were changed.
-    """
-    try:
-        yield
-    except InvalidInput:  # what is wrong is not the object
-        raise
-    except (EOFError, zlib.error, gzip.BadGzipFile, ProtocolError, ValueError) as error:
-        raise ArchiveError(
-            f"{key} is damaged: it does not read as it was written ({error}). Nothing was replaced. Verify the "
-            "archive, and restore the object from its version"
-        ) from error
+    def stretches() -> Generator[Stretch, None, None]:
+        while batch := list(islice(lines, _BATCH)):
+            yield Stretch(window, Block.of(parse_events(batch)), fell=False)
+
+    draft = Draft.write(stretches(), format)
+    with closing(draft.file):
+        yield draft
 
 
-def _keys(file: IO[bytes], format: Format) -> Iterator[tuple[datetime, str]]:  # noqa: A002 - the field's own word
-    """Yield timestamp and uuid of each event of a stored object."""
-    if format is not Format.PARQUET:
-        yield from _keys_of(stored_lines(file, format))
-        return
-    with _on_disk(file) as copy:
-        yield from read_events(copy)
-
-
-@contextmanager
-def _on_disk(file: IO[bytes]) -> Iterator[IO[bytes]]:
-    """Give a copy of a stream that can be read in any order: the index of Parquet is at its end."""
-    with tempfile.TemporaryFile(prefix="akinon-audit-events-") as copy:
-        copyfileobj(file, copy)
-        yield copy
-
-
-def _keys_of(lines: Iterable[bytes]) -> Iterator[tuple[datetime, str]]:
-    return (parse_event(line)[:2] for line in lines)
-
-
-def _missing(stored: Iterable[tuple[datetime, str]], read: Iterable[tuple[datetime, str]]) -> Iterator[str]:
-    """Yield the uuids of ``stored`` that ``read`` lacks; both ascend."""
-    remaining = iter(read)
-    candidate = next(remaining, None)
-    for key in stored:
-        while candidate is not None and candidate < key:
-            candidate = next(remaining, None)
-        if candidate != key:
-            yield key[1]
+def _parts(differences: Iterator[Difference]) -> Iterator[list[Difference]]:
+    """Yield differences in as many parts as it takes receipts to record them."""
+    part: list[Difference] = []
+    size = 0
+    for each in differences:
+        bytes_of = len(each.uuid.encode()) + sum(len(name.encode()) + 16 for name in each.fields) + 80
+        if part and (len(part) >= RECORDED_UUIDS or size + bytes_of > RECORDED_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(each)
+        size += bytes_of
+    if part:
+        yield part

@@ -1,7 +1,8 @@
 """A bucket of S3, as the archive needs it, over boto3's client.
 
 The client comes from whoever calls: Airflow's ``S3Hook``, or boto3 alone. Errors of S3 pass as they are, but for
-the few that tell the user what to change. This module deletes nothing.
+the few that tell the user what to change. This module replaces and deletes
+nothing: all that it stores, it creates.
 """
 
 from __future__ import annotations
@@ -29,9 +30,18 @@ class Head:
     size: int
     metadata: Mapping[str, str]
     version_id: str | None
-    etag: str
-    retained: str | None
-    """Why it may not be replaced, where Object Lock holds it."""
+
+
+class _Lent:
+    """A file to read from that stays open: boto3 closes what it uploads, and a taken key needs it again."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.read = file.read
+        self.seek = file.seek
+        self.tell = file.tell
+
+    def close(self) -> None:
+        """Leave it to its owner."""
 
 
 class Bucket:
@@ -67,8 +77,6 @@ class Bucket:
             size=answer["ContentLength"],
             metadata=answer["Metadata"],
             version_id=None if version == "null" else version,
-            etag=answer["ETag"],
-            retained=_retained(answer),
         )
 
     def open(self, key: str, version_id: str | None = None) -> IO[bytes]:
@@ -105,30 +113,30 @@ class Bucket:
         for key, _ in self.entries(prefix):
             yield key
 
-    def upload(self, key: str, file: IO[bytes], arguments: Mapping[str, Any], replaced: str | None) -> None:
-        """Store ``file`` from its start on, with boto3's upload arguments; in parts where it is large.
+    def upload(self, key: str, file: IO[bytes], arguments: Mapping[str, Any]) -> None:
+        """Store ``file`` from its start on where nothing is, with boto3's upload arguments; in parts where large.
 
-        :param replaced: the ETag of the object that it takes the place of, None where there is none.
-        :raises ObjectChanged: another object is there by now.
-        :raises ObjectLocked: S3 refuses, as Object Lock holds what is there, or as it is asked of a bucket without.
+        The file stays open.
+
+        :raises ObjectChanged: an object is there by now.
+        :raises ObjectLocked: S3 refuses the lock that is asked for.
         """
         file.seek(0)
         try:
-            with self._only_replacing(replaced):
-                self._client.upload_fileobj(file, self.name, key, ExtraArgs=dict(arguments))
+            with self._creating():
+                self._client.upload_fileobj(_Lent(file), self.name, key, ExtraArgs=dict(arguments))
         except ClientError as error:
             self._explain(key, error, arguments)
             raise
 
     @contextmanager
-    def _only_replacing(self, etag: str | None) -> Iterator[None]:
-        """Let S3 refuse uploads unless they replace the object with this ETag, or nothing."""
-        condition = {"If-None-Match": "*"} if etag is None else {"If-Match": etag}
+    def _creating(self) -> Iterator[None]:
+        """Let S3 refuse uploads where an object is already."""
 
         def add(params: dict[str, Any], **_: object) -> None:
-            params["headers"].update(condition)
+            params["headers"]["If-None-Match"] = "*"
 
-        # boto3's uploads do not take these as arguments.
+        # boto3's uploads do not take this as an argument.
         for operation in _LANDING:
             self._client.meta.events.register(operation, add)
         try:
@@ -138,24 +146,20 @@ class Bucket:
                 self._client.meta.events.unregister(operation, add)
 
     def create(self, key: str, body: bytes, arguments: Mapping[str, Any]) -> None:
-        """Store a small object where none is, as `put` does.
+        """Store a small object where none is, with boto3's upload arguments, as far as they are for small objects.
 
-        :raises ObjectChanged: one is there by now.
-        :raises ObjectLocked: see `upload`.
-        """
-        with self._only_replacing(None):
-            self.put(key, body, arguments)
+        An identical one there is a success.
 
-    def put(self, key: str, body: bytes, arguments: Mapping[str, Any]) -> None:
-        """Store a small object with boto3's upload arguments, as far as they are for small objects.
-
+        :raises ObjectChanged: another one is there.
         :raises ObjectLocked: see `upload`.
         """
         taken = self._client.meta.service_model.operation_model("PutObject").input_shape.members
         known = {name: value for name, value in arguments.items() if name in taken}
         try:
-            self._client.put_object(Bucket=self.name, Key=key, Body=body, **known)
+            self._client.put_object(Bucket=self.name, Key=key, Body=body, IfNoneMatch="*", **known)
         except ClientError as error:
+            if _code(error) in _CHANGED and self.read(key) == body:
+                return
             self._explain(key, error, arguments)
             raise
 
@@ -163,18 +167,10 @@ class Bucket:
         here = f"s3://{self.name}/{key}"
         if _code(error) in _CHANGED:
             raise ObjectChanged(
-                f"{here} was written by somebody else since it was looked at, perhaps by another export of the "
-                "window. Nothing was replaced. Try again when it has ended"
+                f"{here} was written by somebody else meanwhile, perhaps by another task. Nothing was replaced. Try "
+                "again when it has ended"
             ) from error
-        if _code(error) not in _REFUSED:
-            return
-        head = self.head(key)
-        if head is not None and head.retained is not None:
-            raise ObjectLocked(
-                f"{here} may not be replaced: {head.retained}, and S3 refused a new version ({error}). Switch on the "
-                "bucket's versioning, or wait until it may go; if it is on, the key may not write there"
-            ) from error
-        if any(name.startswith("ObjectLock") for name in arguments):
+        if _code(error) in _REFUSED and any(name.startswith("ObjectLock") for name in arguments):
             raise ObjectLocked(
                 f"S3 refused {here} with {', '.join(n for n in arguments if n.startswith('ObjectLock'))} in "
                 f"extra_args ({error}). Object Lock must be switched on for the bucket, the date must lie in the "
@@ -184,11 +180,3 @@ class Bucket:
 
 def _code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code"))
-
-
-def _retained(answer: Mapping[str, Any]) -> str | None:
-    if answer.get("ObjectLockLegalHoldStatus") == "ON":
-        return "a legal hold is on it"
-    if answer.get("ObjectLockMode"):
-        return f"Object Lock ({answer['ObjectLockMode']}) holds it until {answer['ObjectLockRetainUntilDate']}"
-    return None

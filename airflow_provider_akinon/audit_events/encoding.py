@@ -7,16 +7,19 @@ events that do not strictly ascend by timestamp and uuid: nothing is written twi
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import zlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from itertools import pairwise
-from typing import IO
+from typing import IO, cast
 
 from airflow_provider_akinon.audit_events.errors import InvalidInput, ProtocolError
 from airflow_provider_akinon.audit_events.records import Event
@@ -53,6 +56,7 @@ _CONTENT_TYPES = {
     Format.JSONL: "application/x-ndjson",
     Format.PARQUET: "application/vnd.apache.parquet",
 }
+_PIECE = 128 * 1024
 _GZIP_LEVELS = {Format.JSONL_GZ: 6, Format.PARQUET: 1}
 """Of the lines; those that become Parquet are only spooled."""
 
@@ -92,12 +96,35 @@ class Block:
         )
 
 
+_SUMS = 1 << 256
+
+
+def uuids_sum(uuids: Iterable[bytes]) -> int:
+    """Return what identifies a set of uuids in whatever order: the sum of their SHA-256, modulo 2^256."""
+    return sum(int.from_bytes(hashlib.sha256(uuid).digest()) for uuid in uuids) % _SUMS
+
+
+def added_sums(*sums: int) -> int:
+    """Return the sum of uuids that several sets hold together."""
+    return sum(sums) % _SUMS
+
+
 def _require_ascent(before: tuple[datetime, str], after: tuple[datetime, str]) -> None:
     if after <= before:
         raise ProtocolError(
             f"The API gave event {after[1]} of {format_instant(after[0])} after event {before[1]} of "
             f"{format_instant(before[0])}: twice, or out of order"
         )
+
+
+@contextmanager
+def unpacked_lines(file: IO[bytes]) -> Iterator[IO[bytes]]:
+    """Give the lines of a file that went through gzip, each with its line break.
+
+    The pieces are larger than gzip's own, and Python has nothing to do between two lines: that halves the time.
+    """
+    with gzip.open(file) as unpacked, io.BufferedReader(cast(io.RawIOBase, unpacked), _PIECE) as lines:
+        yield cast(IO[bytes], lines)
 
 
 class JsonLines:
@@ -112,6 +139,8 @@ class JsonLines:
         self.first: tuple[datetime, str] | None = None
         """Timestamp and uuid of the first event, None where there is none; ``last`` likewise."""
         self.last: tuple[datetime, str] | None = None
+        self.uuids_sum = 0
+        """See `uuids_sum`."""
         self._uuids = hashlib.sha256()
         self._content = hashlib.sha256()
         self._stored = _Hashed(file)
@@ -145,6 +174,7 @@ class JsonLines:
         self.last = block.last
         self.count += block.count
         self._uuids.update(block.uuids)
+        self.uuids_sum = added_sums(self.uuids_sum, uuids_sum(block.uuids.split()))
         self._pieces.append(block.lines)
         self._piece_bytes += len(block.lines)
         if self._piece_bytes >= _BLOCK:

@@ -16,8 +16,9 @@
     ├── IncompleteWindow        the numbers do not prove that every event was read
     └── ArchiveError            what is stored in S3 is not, or may not become, what it should permanent
         ├── ForeignObject       it is not an export of this window, source and filters        permanent
-        ├── ShrinkRefused       it holds events that the API no longer returns                permanent
-        ├── ObjectLocked        Object Lock holds it, or cannot be had                        permanent
+        ├── ObjectAltered       its bytes are not those that its receipt tells                permanent
+        ├── SourceChanged       the API gives stored events otherwise by now, or no longer    permanent
+        ├── ObjectLocked        Object Lock cannot be had in this bucket                      permanent
         ├── ObjectUnreadable    it is there, and S3 does not give it: it has to be restored   permanent
         └── ObjectChanged       it is not what was just written: somebody else writes there
 
@@ -133,7 +134,7 @@ class IncompleteWindow(AkinonError):
 
 
 class ArchiveError(AkinonError):
-    """What is stored in S3 is not what it should be, or may not be replaced by what was read."""
+    """What is stored in S3 is not what it should be, or does not go together with what was read."""
 
     permanent = True
 
@@ -142,17 +143,21 @@ class ForeignObject(ArchiveError):
     """The object at the key is not an export of this window, source and filters."""
 
 
-class ShrinkRefused(ArchiveError):
-    """The stored object holds events that the API no longer returns: ``stored`` against ``read`` events."""
+class ObjectAltered(ArchiveError):
+    """The stored bytes are not those that their receipt tells, or are gone: nothing may be built on them."""
 
-    def __init__(self, message: str, *, stored: int, read: int) -> None:
+
+class SourceChanged(ArchiveError):
+    """The API gives ``changed`` stored events otherwise by now, and ``vanished`` ones no longer. All is stored."""
+
+    def __init__(self, message: str, *, changed: int, vanished: int) -> None:
         super().__init__(message)
-        self.stored = stored
-        self.read = read
+        self.changed = changed
+        self.vanished = vanished
 
 
 class ObjectLocked(ArchiveError):
-    """Object Lock holds the stored object, or cannot be had in this bucket."""
+    """Object Lock is asked for, and cannot be had in this bucket."""
 
 
 class ObjectUnreadable(ArchiveError):

@@ -14,18 +14,18 @@ still holds nothing that the API did not return. This module refuses to give a f
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import tempfile
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from itertools import islice
 from typing import IO
 
-from airflow_provider_akinon.audit_events.encoding import Block, Format, JsonLines
+from airflow_provider_akinon.audit_events.encoding import Block, Format, JsonLines, unpacked_lines
 from airflow_provider_akinon.audit_events.errors import IncompleteWindow
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.parquet import write_parquet
@@ -58,13 +58,26 @@ class Export:
     """What the API counted when the reading began."""
     proved_at: datetime
     """When the closing count came, by this machine's clock, in UTC."""
-    file: IO[bytes]
-    """The events in ``format``, positioned at the start; gone when the export's context ends."""
-    size: int
-    sha256: str
     written: JsonLines
     """What identifies the events, whatever the format."""
     draft: Draft
+    encoded: Callable[[], tuple[IO[bytes], int, str]]
+    """Returns `file`, `size` and `sha256`. Made when first asked for: most later exports of a window need none."""
+
+    @property
+    def file(self) -> IO[bytes]:
+        """The events in ``format``, positioned at the start; gone when the export's context ends."""
+        return self.encoded()[0]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.encoded()[1]
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the file, hex."""
+        return self.encoded()[2]
 
     def lines(self) -> Generator[bytes, None, None]:
         """Yield the events' lines, uncompressed and without line breaks, from the first on."""
@@ -103,7 +116,8 @@ def export_window(
                 count = reader.closing_count
             else:
                 count = reader.count()
-        with draft.encoded() as (file, size, sha256):
+        with ExitStack() as stack:
+            proved = draft
             yield Export(
                 window=window,
                 filters=filters,
@@ -113,11 +127,9 @@ def export_window(
                 count=count.events,
                 count_before=reader.first_count,
                 proved_at=count.at,
-                file=file,
-                size=size,
-                sha256=sha256,
                 written=draft.lines,
                 draft=draft,
+                encoded=cache(lambda: stack.enter_context(proved.encoded())),
             )
     finally:
         draft.file.close()
@@ -176,7 +188,7 @@ class Draft:
             if self.format is Format.JSONL:
                 yield from map(_without_break, self.file)
             else:
-                with gzip.open(self.file) as lines:
+                with unpacked_lines(self.file) as lines:
                     yield from map(_without_break, lines)
         finally:
             self.file.seek(0)

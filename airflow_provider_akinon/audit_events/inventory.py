@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import InvalidInput
+from airflow_provider_akinon.audit_events.place import first_and_number
 from airflow_provider_akinon.audit_events.receipt import told_by_key
 from airflow_provider_akinon.audit_events.seal import FOLDER, place_in_chain
 
@@ -61,8 +62,12 @@ class Inventory:
                 sizes[key] = size
         return cls(
             prefix,
-            # An object with a receipt is one of events, whatever it is called.
-            {key: size for key, size in sizes.items() if key in receipts or _looks_like_events(key)},
+            # An object with a receipt is one of events, whatever it is called, and so are its late ones.
+            {
+                key: size
+                for key, size in sizes.items()
+                if key in receipts or first_and_number(key)[0] in receipts or _looks_like_events(key)
+            },
             dict(receipts),
             dict(seals),
         )

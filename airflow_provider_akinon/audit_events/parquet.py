@@ -22,7 +22,7 @@ from typing import IO, Any
 import msgspec
 
 from airflow_provider_akinon.audit_events.errors import InvalidInput, ProtocolError
-from airflow_provider_akinon.audit_events.records import parse_event
+from airflow_provider_akinon.audit_events.records import members, parse_event
 from airflow_provider_akinon.audit_events.window import format_instant
 
 ROW_GROUP_BYTES = 8 * 1024 * 1024
@@ -31,15 +31,16 @@ ROW_GROUP_EVENTS = 50_000
 """Events after which a row group ends, where they are small."""
 
 _BATCH_EVENTS = 500
+_READ_EVENTS = 200
+_BUFFER = 64 * 1024
+_PAGE_BYTES = 128 * 1024
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INT64 = range(-(2**63), 2**63)
 
 # A timestamp as `format_instant` writes it, which can be had back from the instant.
 _PLAIN_INSTANT = re.compile(rb'"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}([0-9]{3}(?<!000))?Z"')
 
-_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_string = msgspec.json.Decoder(str).decode
-_scan = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
 
 
 def write_parquet(lines: Iterable[bytes], file: IO[bytes]) -> None:
@@ -58,6 +59,7 @@ def write_parquet(lines: Iterable[bytes], file: IO[bytes]) -> None:
         use_dictionary=["content_type", "remote_addr", "user", "user_pk", "rest", "absent"],  # whose values recur
         # The least and the greatest of these lead a reader past a row group; of JSON they would be dead weight.
         write_statistics=["timestamp", "uuid", "content_type", "object_id", "remote_addr", "url", "user_pk"],
+        data_page_size=_PAGE_BYTES,  # a reader holds some of each column
         store_schema=False,  # Parquet's own types say all there is
     ) as writer:
         for group in _row_groups(lines):
@@ -80,7 +82,11 @@ def read_lines(file: IO[bytes]) -> Iterator[bytes]:
     :raises InvalidInput: pyarrow is not installed.
     """
     for batch in _read(file, None):
-        yield from map(_line, _instants(batch), batch.drop_columns(["timestamp"]).to_pylist())
+        columns = [_written(batch.column(name), value_of) for name, value_of in _COLUMNS.items()]
+        uuids = map(msgspec.json.encode, batch.column("uuid").to_pylist())
+        instants = [b'"%b"' % format_instant(instant).encode() for instant in _instants(batch)]
+        odd = zip(*(batch.column(name).to_pylist() for name in ("rest", "absent")), strict=True)
+        yield from map(_line, zip(instants, uuids, *columns, strict=True), odd)
 
 
 def _pyarrow() -> tuple[Any, Any]:
@@ -152,13 +158,26 @@ def _table(pa: Any, schema: Any, lines: list[bytes]) -> Any:
 
 
 def _read(file: IO[bytes], columns: list[str] | None) -> Iterator[Any]:
-    _, pq = _pyarrow()
-    with pq.ParquetFile(file, pre_buffer=False) as stored:
-        yield from stored.iter_batches(_BATCH_EVENTS, columns=columns, use_threads=False)
+    pa, pq = _pyarrow()
+    with _opened(pa, pq, file) as stored:
+        yield from stored.iter_batches(_READ_EVENTS, columns=columns, use_threads=False)
+
+
+def _opened(pa: Any, pq: Any, file: IO[bytes]) -> Any:
+    """Return a file to read that takes its memory from the system: pyarrow's own pool keeps ten times what is in use.
+
+    A reader has the pool that is the default when it is made, and takes no other.
+    """
+    default = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        return pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER)
+    finally:
+        pa.set_memory_pool(default)
 
 
 def _instants(batch: Any) -> list[datetime]:
-    microseconds = batch.column("timestamp").cast("int64").to_pylist()
+    microseconds = batch.column("timestamp").view("int64").to_pylist()  # to cast loads 10 MiB of pyarrow
     return [_EPOCH + timedelta(microseconds=number) for number in microseconds]
 
 
@@ -169,7 +188,7 @@ def _row(line: bytes) -> list[object]:
         line.decode()
     except UnicodeDecodeError as error:
         raise ProtocolError(f"Event {uuid} is not UTF-8, and Parquet holds no other text: {error}") from None
-    fields = _members(line)
+    fields = members(line)
     rest, absent = {}, []
     if not _PLAIN_INSTANT.fullmatch(fields["timestamp"]):
         rest["timestamp"] = fields["timestamp"]
@@ -197,36 +216,35 @@ def _user_pk(user: bytes) -> int | None:
     """Return the number of an event's user: its ``pk``, else its ``id``, else what stands for the whole user."""
     if not user.startswith(b"{"):
         return _integer(user)
-    fields = _members(user)
+    fields = members(user)
     numbers = [_integer(fields.get(name, b"")) for name in ("pk", "id")]
     return numbers[1] if numbers[0] is None else numbers[0]
 
 
-def _line(timestamp: datetime, row: dict[str, Any]) -> bytes:
-    """Return the record of a row: the inverse of `_row`."""
-    fields = {"timestamp": f'"{format_instant(timestamp)}"'.encode(), "uuid": msgspec.json.encode(row["uuid"])}
-    absent = (row["absent"] or "").split(",")
-    for name, value_of in _COLUMNS.items():
-        if name not in absent:
-            value = row[name]
-            is_json = value_of is bytes and value is not None
-            fields[name] = value.encode() if is_json else msgspec.json.encode(value)
-    return _object(fields | _members((row["rest"] or "{}").encode()))
+_NAMES = ("timestamp", "uuid", *_COLUMNS)
+_PLAIN_LINE = b"{" + b",".join(b'"%b":%%b' % name.encode() for name in _NAMES) + b"}"
 
 
-def _members(text: bytes) -> dict[str, bytes]:
-    """Return the members of a compact JSON object, each value as it is written; of a repeated key the last."""
-    try:
-        return {name: bytes(value) for name, value in _decode_members(text).items()}
-    except msgspec.DecodeError:  # of half a character, which Python's own decoder takes
-        members, written, place = {}, text.decode().rstrip(), 1
-        while place < len(written):
-            name, colon = _scan(written, place)
-            _, end = _scan(written, colon + 1)
-            members[name] = written[colon + 1 : end].encode()
-            place = end + 1
-        return members
+def _written(column: Any, value_of: Callable[[bytes], object]) -> list[bytes]:
+    """Return the values of a documented field's column as JSON."""
+    if value_of is bytes:
+        return [b"null" if value is None else value for value in column.view("binary").to_pylist()]
+    return [msgspec.json.encode(value) for value in column.to_pylist()]
 
 
-def _object(members: dict[str, bytes]) -> bytes:
-    return b"{" + b",".join([json.dumps(name).encode() + b":" + value for name, value in members.items()]) + b"}"
+def _line(values: tuple[bytes, ...], odd: tuple[str | None, str | None]) -> bytes:
+    """Return the record of a row: the inverse of `_row`.
+
+    :param values: of the documented fields, as JSON.
+    :param odd: ``rest`` and ``absent``.
+    """
+    rest, absent = odd
+    if rest is None and absent is None:
+        return _PLAIN_LINE % values
+    gone = (absent or "").split(",")
+    fields = {name: value for name, value in zip(_NAMES, values, strict=True) if name not in gone}
+    return _object(fields | members((rest or "{}").encode()))
+
+
+def _object(fields: dict[str, bytes]) -> bytes:
+    return b"{" + b",".join([json.dumps(name).encode() + b":" + value for name, value in fields.items()]) + b"}"

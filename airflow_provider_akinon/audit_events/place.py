@@ -1,4 +1,6 @@
-"""Where a window's object lies in S3: one window with its filters and format always at one key, and no other there.
+"""Where a window's objects lie in S3: one window with its filters and format always at one key, and no other there.
+
+Late events lie beside the first object, in objects of their own: ``<name>.late-1.jsonl.gz`` and so on.
 
 This module knows names only; it neither sends nor looks anything up.
 """
@@ -25,11 +27,16 @@ class Place:
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.key}"
 
+    def late(self, number: int, format: Format) -> Place:  # noqa: A002 - the field's own word
+        """Return the place of the window's late events, the first being 1; 0 is this one."""
+        return Place(self.bucket, late_key(self.key, number, format))
+
     @classmethod
     def of_key(cls, bucket: str | None, key: str) -> Place:
         """Return the place of a whole key, or of an ``s3://bucket/key`` URL without a bucket beside it.
 
-        :raises InvalidInput: the bucket is missing, or given twice, or the key is empty or a folder.
+        :raises InvalidInput: the bucket is missing, or given twice; or the key is empty, a folder, or a name for late
+            events.
         """
         if key.startswith("s3://"):
             if bucket:
@@ -41,6 +48,10 @@ class Place:
             raise InvalidInput(f"s3_bucket is missing for s3_key={key!r}; give it, or an s3://bucket/key URL")
         if not key or key.endswith("/"):
             raise InvalidInput(f"s3_key={key!r} is not a whole key; add a file name, or use s3_prefix")
+        if first_and_number(key)[1]:
+            raise InvalidInput(
+                f"s3_key={key!r} is a name for late events of another export; leave '.late-…' out of it"
+            )
         return cls(bucket, key)
 
     @classmethod
@@ -65,6 +76,29 @@ class Place:
         asked = "".join(f"_{name}={value}" for name, value in filters.as_dict().items())
         name = f"date={window.date_in(timezone)}/{span}{asked}.{format.value}"
         return cls(bucket, f"{prefix.strip('/')}/{name}".lstrip("/"))
+
+
+_EXTENSIONS = "|".join(re.escape(f".{each.value}") for each in Format)
+_LATE = re.compile(rf"(?P<stem>.+)\.late-(?P<number>[1-9][0-9]*)(?P<extension>{_EXTENSIONS})?", re.DOTALL)
+
+
+def late_key(key: str, number: int, format: Format) -> str:  # noqa: A002 - the field's own word
+    """Return the key of a window's late events, the first being 1; 0 is the key of its first object itself."""
+    if not number:
+        return key
+    stem = stem_of(key, format)
+    return f"{stem}.late-{number}{key.removeprefix(stem)}"
+
+
+def stem_of(key: str, format: Format) -> str:  # noqa: A002 - the field's own word
+    """Return what the keys of all of a window's objects begin with."""
+    return key.removesuffix(f".{format.value}")
+
+
+def first_and_number(key: str) -> tuple[str, int]:
+    """Return the key of the first object of the window that ``key`` belongs to, and the number of its late events."""
+    found = _LATE.fullmatch(key)
+    return (found["stem"] + (found["extension"] or ""), int(found["number"])) if found else (key, 0)
 
 
 DEFAULT_PREFIX = "akinon/audit-events"

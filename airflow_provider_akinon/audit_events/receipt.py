@@ -1,22 +1,24 @@
 """Receipts: what an export asked, how many events it got, which bytes it wrote, and what proves it.
 
 A receipt lies beside its object and is written after it, so that an object with a receipt is whole. It is never
-changed: its name holds the SHA-256 of its own bytes, and an export that replaces an object writes a new one, which
-names those that it supersedes. It holds no event, no secret, and of persons at most the ``pk`` that was filtered by.
-This module refuses receipts that are not of its schema, or whose bytes are not those that their name tells.
+changed: its name holds the SHA-256 of its own bytes. Each receipt of a window names those before it. One without an
+object records which stored events the API gives otherwise by now, or no longer: uuids and names of fields, never
+what they held. A receipt holds no event, no secret, and of persons at most the ``pk`` that was filtered by. This
+module refuses receipts that are not of its schema, or whose bytes are not those that their name tells.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from airflow_provider_akinon.audit_events.errors import ArchiveError
+from airflow_provider_akinon.audit_events.place import first_and_number
 from airflow_provider_akinon.audit_events.window import Window
 
 SCHEMA: Literal["airflow-provider-akinon/receipt/1"] = "airflow-provider-akinon/receipt/1"
@@ -63,13 +65,19 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The numbers that have to agree."""
 
     api_before: Count
-    """What the API counted when the reading began."""
+    """What the API counted in the window when the reading began."""
     api_after: Count
-    """What the API counted after the last event was read: the proof."""
+    """What the API counted in the window after the last event was read: the proof. Where an object got its receipt
+    by a later task, without what that task had yet to store. So, in each receipt, all that the window's objects hold
+    by then, less what has vanished."""
     uuids: Count
     """Different uuids in the object."""
     lines: Count
     """Events in the object: lines, or rows."""
+    window: Count
+    """Events in all objects of the window, up to this receipt."""
+    vanished: Count
+    """Of those, how many the API no longer returned."""
 
 
 class StoredObject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -95,6 +103,14 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     try_number: int | None
 
 
+class ChangedEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A stored event that the API gives otherwise by now."""
+
+    uuid: str
+    fields: list[str]
+    """The names of the fields that changed; ``user.pk`` where it is another user, or none, or was none."""
+
+
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A receipt, version 1 of its schema."""
 
@@ -107,23 +123,36 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     redaction: dict[str, Any] | None
     """The policy by which parts of the records were removed, None where they are verbatim."""
     counts: Counts
-    uuids_sha256: Sha256
-    """Of the uuids sorted by timestamp and uuid, as the object has them, each followed by a line feed."""
+    uuids_sha256: Sha256 | None
+    """Of the object's uuids in its order, by timestamp and uuid, each followed by a line feed; None without one."""
+    window_uuids: Sha256
+    """Of the uuids of all objects of the window up to this receipt, in whatever order: the sum of the SHA-256 of
+    each, modulo 2^256, in hex."""
     first_timestamp: Instant | None
     """Of the first event, None where there is none; ``last_timestamp`` likewise."""
     last_timestamp: Instant | None
-    object: StoredObject
+    object: StoredObject | None
+    """None in a receipt that only records what changed or vanished."""
+    changed: list[ChangedEvent]
+    """The stored events that were newly seen to be given otherwise, in the order of uuids."""
+    vanished: list[str]
+    """The uuids of stored events that were newly seen to be no longer returned, in order."""
     provider_version: str
     run: Run
     verified_at: Instant
     """When the closing count proved the window complete, by the worker's clock."""
-    supersedes: list[Sha256]
-    """The SHA-256 of each receipt that this one takes the place of."""
+    previous: list[Sha256]
+    """The SHA-256 of the window's receipt before this one, or of several where two tasks wrote one at once; empty in
+    the first."""
     not_proved: list[str]
 
     def encode(self) -> bytes:
         """Return the receipt's bytes: the same for the same receipt."""
         return encoded(self)
+
+    def without_uuids(self) -> Receipt:
+        """Return the receipt without what it records: where only its figures count, many of them fit into memory."""
+        return msgspec.structs.replace(self, changed=[], vanished=[])
 
 
 def encoded(document: msgspec.Struct) -> bytes:
@@ -171,13 +200,14 @@ def parse_receipt(key: str, body: bytes) -> Receipt:
         receipt = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ArchiveError(f"{key} is not a receipt of a version that this package knows: {error}") from error
-    if receipt.object.key != told[0]:
+    if receipt.object is not None and receipt.object.key != told[0]:
         raise ArchiveError(f"{key} is the receipt of {receipt.object.key}, copied here. Remove it, and ask why")
+    if receipt.object is None and first_and_number(told[0])[1]:
+        raise ArchiveError(f"{key} is a record of the window's changes, copied here. Remove it, and ask why")
     return receipt
 
 
-def heads(receipts: Iterable[tuple[str, Receipt]]) -> list[tuple[str, Receipt]]:
-    """Return those of an object's receipts, each with its SHA-256, that no other one supersedes."""
-    receipts = list(receipts)
-    superseded = {sha256 for _, receipt in receipts for sha256 in receipt.supersedes}
-    return [(sha256, receipt) for sha256, receipt in receipts if sha256 not in superseded]
+def newest(receipts: Mapping[str, Receipt]) -> list[str]:
+    """Return the SHA-256 of those of a window's receipts that no other one names as before it, in order."""
+    named = {sha256 for receipt in receipts.values() for sha256 in receipt.previous}
+    return sorted(receipts.keys() - named)

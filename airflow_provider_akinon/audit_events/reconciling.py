@@ -1,72 +1,83 @@
 """Reconciling an archive with the API: what came late, what vanished, and what was changed at the source.
 
-A window that was exported is counted again, by one small request: more events than are stored came late, fewer have
-vanished. What came late is mended by exporting the window again, as it was exported before; what has vanished stays
-stored. Some events, drawn by lot, can be fetched again and compared field by field. ``user`` is what the API knows of
-the person today, not what it knew then; its changes are told apart.
+A window that was exported is counted again, by one small request. Another number than its last receipt tells shows
+that events came late, or vanished. Exporting it again stores what came late, and records what vanished or was
+changed. Some events, drawn by lot, can be fetched again and compared field by field. ``user`` is what the API knows
+of the person today, not what it knew then; its changes are told apart.
 
-A count cannot show that one event vanished while another came late. This module refuses to mirror a loss.
+A count cannot show that one event vanished while another came late.
 """
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from random import SystemRandom
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from airflow_provider_akinon.audit_events.api import AuditEventsApi
-from airflow_provider_akinon.audit_events.archive import Archived, archive, naming_damage, stored_lines
+from airflow_provider_akinon.audit_events.archive import Archived, archive
 from airflow_provider_akinon.audit_events.bucket import Bucket
+from airflow_provider_akinon.audit_events.differences import Compared, Verdict, compare
 from airflow_provider_akinon.audit_events.encoding import Format
-from airflow_provider_akinon.audit_events.errors import InvalidInput, Rejected, ShrinkRefused
+from airflow_provider_akinon.audit_events.errors import InvalidInput, Rejected
 from airflow_provider_akinon.audit_events.export import export_window, source_of
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.inventory import Inventory
-from airflow_provider_akinon.audit_events.place import Place
-from airflow_provider_akinon.audit_events.receipt import Receipt, Run, heads, parse_receipt, receipt_key
+from airflow_provider_akinon.audit_events.place import Place, first_and_number
+from airflow_provider_akinon.audit_events.receipt import Receipt, Run, parse_receipt, receipt_key
+from airflow_provider_akinon.audit_events.records import parse_event
 from airflow_provider_akinon.audit_events.redaction import POLICY, Redaction
+from airflow_provider_akinon.audit_events.stored import naming_damage, stored_lines
+from airflow_provider_akinon.audit_events.stored_window import Target, WindowReceipts, policy_of
 from airflow_provider_akinon.audit_events.window import Window
 
 THREADS = 8
 """Receipts that are read at a time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """How an event differs at the source from what is stored."""
+@dataclass(slots=True)
+class Sample:
+    """What came of fetching some events of a window again."""
 
-    uuid: str
-    fields: tuple[str, ...]
-    """Names of what differs, such as ``url`` or ``user.last_login``; empty where the source has it no longer."""
+    number: int = 0
+    changed: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """The fields that changed, by the event's uuid."""
+    gone: list[str] = field(default_factory=list)
+    """The uuids of events that the source has no longer."""
+    user_moved: int = 0
+    """Events of which only what the API knows of the person differs."""
 
-    @property
-    def is_gone(self) -> bool:
-        """Whether the source has it no longer."""
-        return not self.fields
-
-    @property
-    def is_of_the_user_alone(self) -> bool:
-        """Whether only what the API knows of the person differs."""
-        return bool(self.fields) and all(name.partition(".")[0] == "user" for name in self.fields)
+    def add(self, uuid: str, compared: Compared | None) -> None:
+        """Note how an event differs; None where the source has it no longer."""
+        self.number += 1
+        if compared is None:
+            self.gone.append(uuid)
+        elif compared.fields:
+            self.changed[uuid] = compared.fields
+        elif compared.verdict is Verdict.USER_MOVED:
+            self.user_moved += 1
 
 
 @dataclass(slots=True)
 class Reconciled:
     """An exported window, beside what the API says of it now."""
 
-    receipt: Receipt
+    stored: WindowReceipts
     counted: int
     """Events that the API counts now."""
-    sampled: int = 0
-    """Events of it that were fetched again."""
-    differences: list[Difference] = field(default_factory=list)
-    repair: Literal["done", "refused"] | None = None
-    """What came of exporting it again, None without a try."""
+    sample: Sample = field(default_factory=Sample)
+    repaired: Archived | None = None
+    """What came of exporting it again, None where it was not."""
+
+    @property
+    def receipt(self) -> Receipt:
+        """The window's last receipt."""
+        return self.stored.last
 
     @property
     def window(self) -> Window:
@@ -75,56 +86,44 @@ class Reconciled:
 
     @property
     def late(self) -> int:
-        """Events that the API counts beyond those that are stored."""
-        return max(0, self.counted - self.receipt.counts.lines)
+        """Events that the API counts beyond those that it should by the last receipt."""
+        return max(0, self.counted - self.receipt.counts.api_after)
 
     @property
     def vanished(self) -> int:
-        """Events that are stored beyond those that the API counts."""
-        return max(0, self.receipt.counts.lines - self.counted)
-
-    @property
-    def gone(self) -> list[str]:
-        """The uuids of fetched events that the source has no longer."""
-        return [each.uuid for each in self.differences if each.is_gone]
-
-    @property
-    def changed(self) -> list[Difference]:
-        """The fetched events of which more was changed than what the API knows of the person."""
-        return [each for each in self.differences if not each.is_gone and not each.is_of_the_user_alone]
+        """Events that the API counts fewer than it should by the last receipt."""
+        return max(0, self.receipt.counts.api_after - self.counted)
 
     @property
     def has_moved(self) -> bool:
         """Whether there is anything to tell."""
-        return bool(self.late or self.vanished or self.differences)
+        sample = self.sample
+        return bool(self.late or self.vanished or sample.changed or sample.gone or sample.user_moved)
 
     def __str__(self) -> str:
         return (
-            f"{self.receipt.object.key}: {self.receipt.counts.lines} events are stored, the API counts {self.counted}"
-            f"; of {self.sampled} that were fetched, {len(self.changed)} were changed, {len(self.gone)} are gone"
+            f"{self.stored.key}: {self.stored.lines} events are stored, {self.receipt.counts.vanished} of them are "
+            f"known to have vanished, and the API counts {self.counted}; of {self.sample.number} that were fetched, "
+            f"{len(self.sample.changed)} were changed, {len(self.sample.gone)} are gone"
         )
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for XCom, without anything that an event holds but uuids."""
-        users = [each for each in self.differences if each.is_of_the_user_alone]
         return {
             "window": self.window.as_dict(),
             "filters": dict(self.receipt.filters),
-            "key": self.receipt.object.key,
+            "key": self.stored.key,
             "format": self.receipt.format,
             "redact": redact_of(self.receipt),
-            "stored": self.receipt.counts.lines,
+            "stored": self.stored.lines,
             "counted": self.counted,
             "late": self.late,
             "vanished": self.vanished,
-            "sampled": self.sampled,
-            "changed": [{"uuid": each.uuid, "fields": list(each.fields)} for each in self.changed],
-            "gone": self.gone,
-            "user_changed": {
-                "events": len(users),
-                "fields": sorted({name for each in users for name in each.fields}),
-            },
-            "repair": self.repair,
+            "sampled": self.sample.number,
+            "changed": [{"uuid": uuid, "fields": list(fields)} for uuid, fields in self.sample.changed.items()],
+            "gone": self.sample.gone,
+            "user_moved": self.sample.user_moved,
+            "added": None if self.repaired is None else self.repaired.added,
         }
 
 
@@ -137,8 +136,8 @@ class Reconciler:
     key: bytes | None = field(default=None, repr=False)
     """Of pseudonyms, where some were made."""
 
-    def exported(self, prefix: str, span: Window) -> list[Receipt]:
-        """Return the receipts that count of the API's windows that have time in common with ``span``, in order.
+    def exported(self, prefix: str, span: Window) -> list[WindowReceipts]:
+        """Return the receipts of the API's windows that have time in common with ``span``, in order.
 
         :param prefix: as `inventory.folder_prefix` returns it.
         :raises InvalidInput: there is none.
@@ -146,11 +145,11 @@ class Reconciler:
         """
         source = source_of(self.api.settings)
         found = [
-            receipt
-            for receipt in self._counting(prefix)
-            if f"{receipt.source.host}/remote/{receipt.source.remote_id}" == source
-            and receipt.window.start < span.end
-            and receipt.window.end > span.start
+            each
+            for each in self._windows(prefix)
+            if f"{each.last.source.host}/remote/{each.last.source.remote_id}" == source
+            and each.last.window.start < span.end
+            and each.last.window.end > span.start
         ]
         if not found:
             raise InvalidInput(
@@ -159,16 +158,16 @@ class Reconciler:
             )
         return sorted(found, key=_order)
 
-    def recount(self, receipts: Sequence[Receipt]) -> list[Reconciled]:
-        """Count the windows of ``receipts`` again, by one request for each window and filters.
+    def recount(self, windows: Sequence[WindowReceipts]) -> list[Reconciled]:
+        """Count windows again, by one request for each window and filters.
 
         :raises ApiError: the API failed; see `errors`.
         """
-        asked = [(receipt.window.as_window(), Filters.parse(receipt.filters)) for receipt in receipts]
+        asked = [(each.last.window.as_window(), Filters.parse(each.last.filters)) for each in windows]
         different = list(dict.fromkeys(asked))
         with ThreadPoolExecutor(self.api.settings.extra.max_concurrency, "akinon-recount") as pool:
             counts = dict(zip(different, pool.map(lambda each: self.api.count(*each), different), strict=True))
-        return [Reconciled(receipt, counts[each]) for receipt, each in zip(receipts, asked, strict=True)]
+        return [Reconciled(stored, counts[each]) for stored, each in zip(windows, asked, strict=True)]
 
     def compare_sample(self, windows: Sequence[Reconciled], number: int) -> None:
         """Fetch some of the stored events again and note in ``windows`` what differs.
@@ -180,59 +179,64 @@ class Reconciler:
         with ThreadPoolExecutor(self.api.settings.extra.max_concurrency, "akinon-sample") as pool:
             for place, numbers in _draw(windows, number).items():
                 window = windows[place]
-                drawn = list(_drawn(self.bucket, window.receipt, numbers))
-                differ = partial(_difference, self.api, self.redaction(window.receipt))
-                window.sampled = len(drawn)
-                window.differences = [each for each in pool.map(differ, drawn) if each is not None]
+                drawn = list(_drawn(self.bucket, window.stored, numbers))
+                redaction = self.redaction(window.receipt)
+                version = None if redaction is None else redaction.as_dict()["version"]
+                is_newer = bool(window.stored.versions() - {version})
+                fetch = partial(_compared, self.api, redaction, is_newer)
+                for (uuid, _), compared in zip(drawn, pool.map(fetch, drawn), strict=True):
+                    window.sample.add(uuid, compared)
 
     def export_again(self, window: Reconciled, arguments: Mapping[str, Any], run: Run) -> Archived:
         """Export a window again, as it was exported before, and note in it what came of that.
 
         :param arguments: boto3's upload arguments.
-        :raises ShrinkRefused: stored events have vanished at the source; nothing was replaced.
         :raises AkinonError: see `export_window` and `archive`.
         """
         receipt = window.receipt
         filters, format_ = Filters.parse(receipt.filters), Format(receipt.format)
-        place = Place(self.bucket.name, receipt.object.key)
+        target = Target.look(self.bucket, Place(self.bucket.name, window.stored.key), format_)
         with export_window(self.api, window.window, filters, self.redaction(receipt), format_) as export:
-            try:
-                archived = archive(export, self.bucket, place, arguments, run, allow_shrink=False)
-            except ShrinkRefused:
-                window.repair = "refused"
-                raise
-        window.repair = "done"
-        return archived
+            window.repaired = archive(export, target, arguments, run)
+        return window.repaired
 
     def redaction(self, receipt: Receipt) -> Redaction | None:
         """Return the redaction by which a receipt's events were stored.
 
-        :raises InvalidInput: it needs a key that is not this one, or is of another version.
+        :raises InvalidInput: it needs a key that is not this one.
         """
         if self.key is None and receipt.redaction is not None and receipt.redaction["key_id"] is not None:
             raise InvalidInput(
-                f"redact_conn_id is missing: {receipt.object.key} has pseudonyms; give the connection whose password "
+                f"redact_conn_id is missing: {_name(receipt)} has pseudonyms; give the connection whose password "
                 "was their key"
             )
         redaction = Redaction.parse(redact_of(receipt), key=self.key)
         told = None if redaction is None else redaction.as_dict()
-        if told != receipt.redaction:
+        if policy_of(told) != policy_of(receipt.redaction):
             raise InvalidInput(
-                f"{receipt.object.key} was redacted by {receipt.redaction}, and here it would be by {told}; give the "
+                f"{_name(receipt)} was redacted by {receipt.redaction}, and here it would be by {told}; give the "
                 "connection whose password was the key then (redact_conn_id)"
             )
         return redaction
 
-    def _counting(self, prefix: str) -> Iterable[Receipt]:
-        """Return the receipt that counts of each object."""
+    def _windows(self, prefix: str) -> list[WindowReceipts]:
+        """Return the receipts of each window below a prefix."""
         inventory = Inventory.take(self.bucket, prefix)
-        places = [(sha256, receipt_key(key, sha256)) for key, shas in inventory.receipts.items() for sha256 in shas]
+        names = [(key, sha256) for key, receipts in inventory.receipts.items() for sha256 in receipts]
+        windows: defaultdict[str, dict[str, Receipt]] = defaultdict(dict)
+
+        def read(place: str) -> Receipt:
+            return parse_receipt(place, self.bucket.read(place)).without_uuids()
+
         with ThreadPoolExecutor(THREADS, "akinon-receipts") as pool:
-            bodies = pool.map(self.bucket.read, [place for _, place in places])
-            receipts = [
-                (sha256, parse_receipt(place, body)) for (sha256, place), body in zip(places, bodies, strict=True)
-            ]
-        return {receipt.object.key: receipt for _, receipt in sorted(heads(receipts), key=_age)}.values()
+            receipts = pool.map(read, [receipt_key(*each) for each in names])
+            for (key, sha256), receipt in zip(names, receipts, strict=True):
+                windows[first_and_number(key)[0]][sha256] = receipt
+        return [WindowReceipts(key, receipts) for key, receipts in windows.items()]
+
+
+def _name(receipt: Receipt) -> str:
+    return f"The window {receipt.window.as_window()}" if receipt.object is None else receipt.object.key
 
 
 def redact_of(receipt: Receipt) -> str | dict[str, str] | None:
@@ -242,17 +246,13 @@ def redact_of(receipt: Receipt) -> str | dict[str, str] | None:
     return dict(receipt.redaction["paths"]) or POLICY
 
 
-def _age(each: tuple[str, Receipt]) -> tuple[object, ...]:
-    return each[1].verified_at, each[0]
-
-
-def _order(receipt: Receipt) -> tuple[object, ...]:
-    return receipt.window.start, receipt.window.end, receipt.object.key
+def _order(each: WindowReceipts) -> tuple[object, ...]:
+    return each.last.window.start, each.last.window.end, each.key
 
 
 def _draw(windows: Sequence[Reconciled], number: int) -> dict[int, list[int]]:
     """Return which events to fetch, by the place of their window: the numbers of their lines, ascending."""
-    sizes = [each.receipt.counts.lines for each in windows]
+    sizes = [each.stored.lines for each in windows]
     total = sum(sizes)
     draw: defaultdict[int, list[int]] = defaultdict(list)
     place, before = 0, 0
@@ -264,51 +264,41 @@ def _draw(windows: Sequence[Reconciled], number: int) -> dict[int, list[int]]:
     return dict(draw)
 
 
-def _drawn(bucket: Bucket, receipt: Receipt, numbers: Iterable[int]) -> Iterator[dict[str, Any]]:
-    """Yield the stored events on the lines with these numbers.
+def _drawn(bucket: Bucket, stored: WindowReceipts, numbers: Collection[int]) -> Iterator[tuple[str, bytes]]:
+    """Yield uuid and record of the stored events with these numbers, counted through all of a window's objects.
 
-    :raises ArchiveError: the object is damaged.
+    :raises ArchiveError: an object is damaged.
     """
-    wanted = set(numbers)
-    last = max(wanted)
-    key = receipt.object.key
-    with bucket.open(key) as body, naming_damage(key):
-        for number, line in enumerate(stored_lines(body, Format(receipt.format))):
-            if number in wanted:
-                yield _read(line.decode())
-            if number == last:
-                return
+    first = 0
+    for receipts in stored.of_objects.values():
+        receipt = next(iter(receipts.values()))
+        mine = {number - first for number in numbers if first <= number < first + receipt.counts.lines}
+        if receipt.object is not None and mine:
+            with bucket.open(receipt.object.key) as body, naming_damage(receipt.object.key):
+                lines = islice(stored_lines(body, Format(receipt.format)), max(mine) + 1)
+                for number, line in enumerate(lines):
+                    if number in mine:
+                        yield parse_event(line).uuid, line
+        first += receipt.counts.lines
 
 
-class _Number(NamedTuple):
-    """A number as it is written: Python would hold 1 and true, and 1 and 1.0, for equal, and shorten 1.10."""
+def _compared(
+    api: AuditEventsApi,
+    redaction: Redaction | None,
+    is_newer: bool,
+    drawn: tuple[str, bytes],
+) -> Compared | None:
+    """Return how the source's event differs from the stored one, None where the source has it no longer.
 
-    text: str
-
-
-_read = json.JSONDecoder(parse_int=_Number, parse_float=_Number).decode
-
-
-def _difference(api: AuditEventsApi, redaction: Redaction | None, stored: dict[str, Any]) -> Difference | None:
-    """Return how the source's event differs from the ``stored`` one, None where it does not."""
+    :param is_newer: whether events may have been stored by another version of the policy.
+    """
+    uuid, stored = drawn
     try:
-        record = api.get_record(stored["uuid"])
+        record = api.get_record(uuid)
     except Rejected as error:
         if error.status != 404:
             raise
-        return Difference(stored["uuid"], ())
-    now = _read((record if redaction is None else redaction(record)).decode())
-    fields = tuple(_differing(stored, now))
-    return Difference(stored["uuid"], fields) if fields else None
-
-
-def _differing(stored: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
-    """Yield the names of the fields that differ; those of the user each by itself."""
-    for name in sorted(stored.keys() | now.keys()):
-        here, there = stored.get(name), now.get(name)
-        if name in stored and name in now and here == there:
-            continue
-        if name == "user" and isinstance(here, dict) and isinstance(there, dict):
-            yield from (f"user.{inner}" for inner in _differing(here, there))
-        else:
-            yield name
+        return None
+    if redaction is None:
+        return compare(stored, record)
+    return compare(redaction(stored) if is_newer else stored, redaction(record), marks=is_newer)

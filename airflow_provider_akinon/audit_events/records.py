@@ -9,8 +9,9 @@ for, since an API of this kind ignores a parameter that it does not know. This m
 from __future__ import annotations
 
 import codecs
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, NamedTuple, TypeVar, cast
 
@@ -98,6 +99,8 @@ class _Timestamp(msgspec.Struct, frozen=True):
 _decode_fields = msgspec.json.Decoder(_Fields).decode
 _decode_many_fields = msgspec.json.Decoder(_Fields).decode_lines
 _decode_filtered = msgspec.json.Decoder(_Filtered).decode
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_scan = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
 _decode_timestamp = msgspec.json.Decoder(_Timestamp).decode
 _FRACTION = re.compile(r"\.([0-9]+)")
 _PIECE = 4 * 1024
@@ -160,6 +163,26 @@ def _resolution(line: bytes) -> timedelta:
     """Return how much a record's timestamp may have lost: one of at most three digits may be a longer one, cut."""
     fraction = _FRACTION.search(_tolerant(_decode_timestamp, line).timestamp)
     return MILLISECOND if fraction is None or len(fraction[1]) <= 3 else timedelta(0)
+
+
+def members(text: bytes) -> dict[str, bytes]:
+    """Return the members of a compact JSON object, each value as it is written; of a repeated key the last."""
+    return {name: bytes(value) for name, value in raw_members(text).items()}
+
+
+def raw_members(text: bytes) -> Mapping[str, bytes | msgspec.Raw]:
+    """Return `members` that are only looked at: their values compare, and are bytes where one asks for them."""
+    try:
+        return _decode_members(text)
+    except msgspec.DecodeError:  # of half a character, which Python's own decoder takes
+        found: dict[str, bytes] = {}
+        written, place = text.decode().rstrip(), 1
+        while place < len(written):
+            name, colon = _scan(written, place)
+            _, end = _scan(written, colon + 1)
+            found[name] = written[colon + 1 : end].encode()
+            place = end + 1
+        return found
 
 
 # JSON may escape half a character, which Python's own decoder takes and msgspec does not. Such an escape is replaced

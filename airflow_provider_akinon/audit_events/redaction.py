@@ -53,7 +53,9 @@ _LAYERS = 16  # of text within text; what lies deeper is removed unread
 _WORK = 32  # characters to look at for each of a field; what would take more is removed unread
 _LONGEST_REMEMBERED = 4096  # characters of a field that are worth remembering
 _PASSES = 8  # over a text of which it is uncertain what is a credential's
-_PSEUDONYM = re.compile(r"hmac-sha256:[0-9a-f]{32}")
+HMAC_MARK = b"hmac-sha256:"
+"""What pseudonyms begin with."""
+_PSEUDONYM = re.compile(rf"{HMAC_MARK.decode()}[0-9a-f]{{32}}")
 _ANY = re.compile(r"""[ \t\r\n]++|("[^"\\]*+(?:\\.[^"\\]*+)*+")""", re.DOTALL)
 _MARKS = re.compile(r"""[=:%\\@{\["]""")
 _JSON_IN_FORM = re.compile(r"""=((?:[{\["]|%7B|%5B|%22)[^&\r\n]++)""", re.IGNORECASE)

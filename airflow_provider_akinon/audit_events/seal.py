@@ -36,7 +36,7 @@ class SealedReceipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     receipt: Sha256
     """Of the receipt's bytes; its key tells it too."""
     object: str
-    """The key of the object that the receipt is for."""
+    """The key of the object that the receipt is for; of one without object, that of its window's first one."""
     format: Literal["jsonl.gz", "jsonl", "parquet"]
     window: Span
 

@@ -1,10 +1,9 @@
 """Sealing an archive: a new seal on each chain, for the receipts that no seal holds yet.
 
 What is sealed is what is there: each receipt is read, and fits the size of its object as S3 lists it; the bytes of
-the objects are `verification`'s to read. Late exports of windows that were sealed before are added; the receipts
-that they supersede stay in the seals that hold them. Gaps and overlaps are named, in the seal itself, and do not
-hinder it. This module refuses to go on with a chain that is broken, or lacks a head that is known from elsewhere,
-and to seal a receipt that was altered.
+the objects are `verification`'s to read. Receipts that came late, of windows that were sealed before, are added. Gaps
+and overlaps are named, in the seal itself, and do not hinder it. This module refuses to go on with a chain that is
+broken, or lacks a head that is known from elsewhere, and to seal a receipt that was altered.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.coverage import gaps, overlaps
 from airflow_provider_akinon.audit_events.errors import ArchiveError, ObjectChanged
 from airflow_provider_akinon.audit_events.inventory import Inventory
+from airflow_provider_akinon.audit_events.place import first_and_number
 from airflow_provider_akinon.audit_events.receipt import (
     CONTENT_TYPE,
     NOT_FOR_RECEIPTS,
     Receipt,
     Run,
     Span,
-    heads,
     parse_receipt,
     receipt_key,
 )
@@ -56,8 +55,8 @@ class Sealing:
     head: StoredSeal
     """The newest seal: the one that was written, else the one that was there and leaves nothing to seal."""
     written: bool
-    superseding: tuple[SealedReceipt, ...]
-    """The receipts in the written seal that take the place of sealed ones: late exports, to be expected or not."""
+    late: tuple[SealedReceipt, ...]
+    """The receipts in the written seal whose windows end in time that was sealed before, expected or not."""
 
 
 def seal_archive(
@@ -91,17 +90,21 @@ def seal_archive(
     sealed = {entry.receipt for chain in chains.values() for entry in chain.receipts()}
     unsealed = _unsealed(bucket, inventory, sealed)
     _require_objects(bucket, inventory, unsealed)
+    entries: defaultdict[ChainName, list[SealedReceipt]] = defaultdict(list)
+    for sha256, (beside, receipt) in unsealed.items():
+        entries[ChainName.of(receipt.source, receipt.filters)].append(entry_of(beside, sha256, receipt))
     sealings = []
-    for name in sorted({*chains, *map(_chain_of, unsealed.values())}):
+    for name in sorted({*chains, *entries}):
         chain = chains.get(name, SealChain((), ()))
-        mine = [entry_of(sha256, receipt) for sha256, receipt in unsealed.items() if _chain_of(receipt) == name]
+        mine = entries[name]
         seal = _next_seal(name, chain, sorted(mine, key=_order), period, run)
         if seal is not None:
             stored = _store(bucket, prefix, seal.signed(key), arguments or {})
-            late = (entry for entry in seal.receipts if not sealed.isdisjoint(unsealed[entry.receipt].supersedes))
-            sealings.append(Sealing(name, stored, written=True, superseding=tuple(late)))
+            reached = chain.reached
+            late = (entry for entry in seal.receipts if reached is not None and entry.window.end <= reached)
+            sealings.append(Sealing(name, stored, written=True, late=tuple(late)))
         elif chain.head is not None:
-            sealings.append(Sealing(name, chain.head, written=False, superseding=()))
+            sealings.append(Sealing(name, chain.head, written=False, late=()))
     return sealings
 
 
@@ -155,43 +158,42 @@ def _require_vouched(chains: Iterable[SealChain], key: PublicKey, known_heads: C
             )
 
 
-def _unsealed(bucket: Bucket, inventory: Inventory, sealed: Collection[str]) -> dict[str, Receipt]:
-    """Return the receipts that no seal holds, by their SHA-256.
+def _unsealed(bucket: Bucket, inventory: Inventory, sealed: Collection[str]) -> dict[str, tuple[str, Receipt]]:
+    """Return the receipts that no seal holds, by their SHA-256, each with the key of the object it lies beside.
 
     :raises ArchiveError: one was altered.
     """
     new = [(key, sha256) for key, each in inventory.receipts.items() for sha256 in each if sha256 not in sealed]
-    places = [receipt_key(*each) for each in new]
+
+    def read(place: str) -> Receipt:
+        return parse_receipt(place, bucket.read(place)).without_uuids()
+
     with ThreadPoolExecutor(THREADS, "akinon-receipts") as pool:
-        bodies = pool.map(bucket.read, places)
-        return {
-            sha256: parse_receipt(place, body) for (_, sha256), place, body in zip(new, places, bodies, strict=True)
-        }
+        receipts = pool.map(read, [receipt_key(*each) for each in new])
+        return {sha256: (key, receipt) for (key, sha256), receipt in zip(new, receipts, strict=True)}
 
 
-def _require_objects(bucket: Bucket, inventory: Inventory, unsealed: Mapping[str, Receipt]) -> None:
-    """Make sure that S3 lists the object of every receipt that counts, of its size.
+def _require_objects(bucket: Bucket, inventory: Inventory, unsealed: Mapping[str, tuple[str, Receipt]]) -> None:
+    """Make sure that S3 lists the object of every receipt, of its size.
 
     :raises ObjectChanged: it does not.
     """
-    for sha256, receipt in heads(unsealed.items()):
+    for sha256, (_, receipt) in unsealed.items():
         told = receipt.object
+        if told is None:
+            continue
         size = inventory.sizes.get(told.key)
         if size != told.size:
             raise ObjectChanged(
                 f"s3://{bucket.name}/{told.key} should have {told.size} bytes by its receipt {sha256}, and S3 shows "
-                f"{'nothing' if size is None else f'{size} bytes'}. Nothing was sealed. If an export is at work, try "
-                "again when it has ended; if not, ask who did it, and export the window again"
+                f"{'nothing' if size is None else f'{size} bytes'}. Nothing was sealed. Restore the object from its "
+                "version, and ask who did it"
             )
 
 
-def _chain_of(receipt: Receipt) -> ChainName:
-    return ChainName.of(receipt.source, receipt.filters)
-
-
-def entry_of(sha256: str, receipt: Receipt) -> SealedReceipt:
-    """Return what a seal says of a receipt."""
-    return SealedReceipt(receipt=sha256, object=receipt.object.key, format=receipt.format, window=receipt.window)
+def entry_of(key: str, sha256: str, receipt: Receipt) -> SealedReceipt:
+    """Return what a seal says of a receipt that lies beside the object ``key``."""
+    return SealedReceipt(receipt=sha256, object=key, format=receipt.format, window=receipt.window)
 
 
 def _order(entry: SealedReceipt) -> tuple[object, ...]:
@@ -228,10 +230,10 @@ def _next_seal(
 
 
 def overlaps_of(entries: Iterable[SealedReceipt], span: Window) -> list[Window]:
-    """Return what two objects of the same format cover in ``span``; a re-export of an object covers nothing twice."""
+    """Return what two windows of the same format cover in ``span``; a window's own objects cover nothing twice."""
     objects: defaultdict[str, dict[str, Window]] = defaultdict(dict)
     for entry in entries:
-        objects[entry.format][entry.object] = entry.window.as_window()
+        objects[entry.format][first_and_number(entry.object)[0]] = entry.window.as_window()
     return [stretch for _, windows in sorted(objects.items()) for stretch in overlaps(windows.values(), span)]
 
 

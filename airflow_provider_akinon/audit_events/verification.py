@@ -12,29 +12,38 @@ head.
 from __future__ import annotations
 
 import hashlib
+import sqlite3
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any
+from itertools import count, islice
+from typing import IO, Any
 
 from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.coverage import gaps
+from airflow_provider_akinon.audit_events.encoding import Format, added_sums, uuids_sum
 from airflow_provider_akinon.audit_events.errors import ArchiveError, InvalidInput, ObjectChanged, ObjectUnreadable
 from airflow_provider_akinon.audit_events.inventory import Inventory
-from airflow_provider_akinon.audit_events.receipt import Receipt, heads, parse_receipt, receipt_key
+from airflow_provider_akinon.audit_events.place import first_and_number
+from airflow_provider_akinon.audit_events.receipt import Receipt, parse_receipt, receipt_key
+from airflow_provider_akinon.audit_events.records import parse_events
 from airflow_provider_akinon.audit_events.seal import ChainName, SealChain, SealedReceipt, StoredSeal
 from airflow_provider_akinon.audit_events.sealing import entry_of, overlaps_of, read_chains
 from airflow_provider_akinon.audit_events.signing import PublicKey
+from airflow_provider_akinon.audit_events.stored import naming_damage, stored_lines
+from airflow_provider_akinon.audit_events.stored_window import WindowReceipts, facts_of
 from airflow_provider_akinon.audit_events.window import MILLISECOND, Window, format_instant
 
 THREADS = 8
 """Windows that are read at a time."""
 
 _PIECE = 1 << 20
+_BATCH = 500
 
 Progress = Callable[[int, int], None]
 """Told how many windows were read, of how many."""
@@ -45,7 +54,6 @@ class Status(Enum):
 
     OK = "ok"
     NOT_SEALED = "not sealed"
-    SUPERSEDED = "superseded, not yet sealed"
     LEFT_OUT = "left out of its seal"
     MISSING = "missing"
     ALTERED = "altered"
@@ -238,8 +246,30 @@ class _Held:
     entry: SealedReceipt
 
 
+@dataclass(slots=True)
+class _Keys:
+    """What is there of one window, or should be, by names alone."""
+
+    objects: set[str] = field(default_factory=set)
+    """The keys of its objects that are there."""
+    receipts: list[tuple[str, str]] = field(default_factory=list)
+    """The receipts that are there: the key of the object that each lies beside, and its SHA-256."""
+    held: dict[str, _Held] = field(default_factory=dict)
+    """The receipts that seals hold, by their SHA-256."""
+
+    @property
+    def present(self) -> set[str]:
+        """The SHA-256 of the receipts that are there."""
+        return {sha256 for _, sha256 in self.receipts}
+
+    @property
+    def told(self) -> set[str]:
+        """The keys of the objects that a receipt or a seal tells of."""
+        return {beside for beside, _ in self.receipts} | {each.entry.object for each in self.held.values()}
+
+
 class _Checker:
-    """Checks what is at one object's key at a time. Safe to share between threads."""
+    """Checks one window at a time. Safe to share between threads."""
 
     def __init__(
         self, bucket: Bucket, inventory: Inventory, chains: Mapping[str, SealChain], expected: Expected
@@ -248,40 +278,43 @@ class _Checker:
         self._inventory = inventory
         self._chains = chains
         self._expected = expected
-        self._held: defaultdict[str, dict[str, _Held]] = defaultdict(dict)
+        self._windows: defaultdict[str, _Keys] = defaultdict(_Keys)
+        for key in inventory.sizes:
+            self._windows[first_and_number(key)[0]].objects.add(key)
+        for key, receipts in inventory.receipts.items():
+            self._windows[first_and_number(key)[0]].receipts += [(key, sha256) for sha256 in receipts]
         for chain in chains.values():
             for stored in chain.seals:
                 name = ChainName.of(stored.seal.source, stored.seal.filters)
                 for entry in stored.seal.receipts:
-                    self._held[entry.object][entry.receipt] = _Held(name, stored.seal.number, entry)
-        self.keys = sorted({*inventory.sizes, *inventory.receipts, *self._held})
-        """Of every object that is there, or should be."""
+                    window = self._windows[first_and_number(entry.object)[0]]
+                    window.held[entry.receipt] = _Held(name, stored.seal.number, entry)
+        self.keys = sorted(self._windows)
+        """Of the first object of every window that is there, or should be."""
 
     def check(self, key: str) -> _Checked:
-        """Return what is found at ``key``."""
-        held = self._held.get(key, {})
-        present = self._inventory.receipts.get(key, ())
-        entries = [(each.chain, each.entry) for each in held.values()]
-        if held and held.keys() >= set(present) and not any(map(self._asked_for, entries)):
+        """Return what is found of the window whose first object is ``key``."""
+        there = self._windows[key]
+        entries = [(each.chain, each.entry) for each in there.held.values()]
+        if there.held and there.held.keys() >= there.present and not any(map(self._asked_for, entries)):
             return _Checked(None, tuple(entries))
-        receipts, problems = self._receipts(key, present, held)
-        entries += [_entry(*each) for each in receipts.items() if each[0] not in held]
+        receipts, problems = self._receipts(key, there)
+        entries += [
+            _entry(key, sha256, each) for sha256, each in receipts.receipts.items() if sha256 not in there.held
+        ]
         if entries and not any(map(self._asked_for, entries)):
             return _Checked(None, tuple(entries))
-        bytes_read = 0
-        if receipts or present or held:
-            object_problems, bytes_read = self._object(key, heads(receipts.items()))
-            problems += object_problems
-        else:
-            problems.append((Status.WITHOUT_RECEIPT, "no receipt tells where it comes from"))
+        object_problems, bytes_read = self._objects(there, receipts, agree=not problems)
+        problems += object_problems
         if not problems:
-            problems = self._seals(receipts, held)
+            problems = self._seals(receipts.receipts, there.held)
         # What was altered is the worst of several.
         status = min((status for status, _ in problems), key=_BY_WEIGHT.index, default=Status.OK)
         chain, entry = entries[0] if entries else (None, None)
         finding = Finding(
             status,
-            key,
+            # What looks like late events of a window of which nothing tells has no name but its own.
+            key if there.told or key in there.objects else min(there.objects),
             None if entry is None else entry.window.as_window(),
             None if chain is None else str(chain),
             tuple(detail for _, detail in problems),
@@ -291,14 +324,13 @@ class _Checker:
     def _asked_for(self, each: tuple[ChainName, SealedReceipt]) -> bool:
         return self._expected.covers(each[1].window.as_window())
 
-    def _receipts(
-        self, key: str, present: Sequence[str], held: Mapping[str, _Held]
-    ) -> tuple[dict[str, Receipt], list[_Problem]]:
-        """Return the receipts at ``key`` that are what they should be, and what is wrong with the others."""
+    def _receipts(self, key: str, there: _Keys) -> tuple[WindowReceipts, list[_Problem]]:
+        """Return a window's receipts that are what they should be, and what is wrong with the others."""
         receipts: dict[str, Receipt] = {}
         problems: list[_Problem] = []
-        for sha256 in present:
-            place = receipt_key(key, sha256)
+        held = there.held
+        for beside, sha256 in sorted(there.receipts):
+            place = receipt_key(beside, sha256)
             try:
                 receipt = parse_receipt(place, self._bucket.read(place))
             except ObjectChanged:
@@ -307,49 +339,90 @@ class _Checker:
                 unreadable = isinstance(error, ObjectUnreadable)
                 problems.append((Status.UNREADABLE if unreadable else Status.ALTERED, str(error)))
                 continue
-            if sha256 in held and _entry(sha256, receipt) != (held[sha256].chain, held[sha256].entry):
+            if sha256 in held and _entry(key, sha256, receipt) != (held[sha256].chain, held[sha256].entry):
                 problems.append((Status.ALTERED, f"seal {held[sha256].number} tells other things of {sha256}"))
             elif contradiction := _contradiction(receipt):
                 problems.append((Status.ALTERED, f"the receipt {sha256} contradicts itself: {contradiction}"))
-            receipts[sha256] = receipt
+            receipts[sha256] = receipt.without_uuids()
         for sha256, each in held.items():
-            if sha256 not in present:
+            if sha256 not in there.present:
                 problems.append((Status.MISSING, f"the receipt {sha256} is gone, which seal {each.number} holds"))
-        superseded = {sha256 for receipt in receipts.values() for sha256 in receipt.supersedes}
-        for sha256 in sorted(superseded - set(present) - held.keys()):
-            problems.append((Status.MISSING, f"the receipt {sha256} is gone, which another one supersedes"))
+        named = {sha256 for receipt in receipts.values() for sha256 in receipt.previous}
+        for sha256 in sorted(named - there.present - held.keys()):
+            problems.append((Status.MISSING, f"the receipt {sha256} is gone, which a later one names"))
         if len({_what_for(receipt) for receipt in receipts.values()}) > 1:
             problems.append((Status.ALTERED, "its receipts are for different windows, sources, filters or formats"))
+        found = WindowReceipts(key, receipts)
+        if not problems:
+            problems += _disagreements(found)
         if problems:
             problems += [
-                (Status.LEFT_OUT, f"the receipt {sha256} is in no seal") for sha256 in present if sha256 not in held
+                (Status.LEFT_OUT, f"the receipt {sha256} is in no seal")
+                for sha256 in sorted(there.present - held.keys())
             ]
-        return receipts, problems
+        return found, problems
 
-    def _object(self, key: str, counting: Sequence[tuple[str, Receipt]]) -> tuple[list[_Problem], int]:
-        """Compare the object at ``key`` with the receipts that count; return what is wrong, and the bytes read."""
-        size = self._inventory.sizes.get(key)
-        if size is None:
-            versions = [receipt.object.version_id for _, receipt in counting if receipt.object.version_id]
+    def _objects(self, there: _Keys, receipts: WindowReceipts, *, agree: bool) -> tuple[list[_Problem], int]:
+        """Compare a window's objects with their receipts; return what is wrong, and the bytes read.
+
+        :param agree: whether nothing is wrong with the receipts.
+        """
+        objects = sorted(there.objects | there.told, key=lambda key: first_and_number(key)[1])
+        problems = _holes(objects) if there.told else []
+        bytes_read = 0
+        uuids = _Uuids() if agree and len(objects) > 1 else None
+        with nullcontext() if uuids is None else closing(uuids):
+            for key in objects:
+                found, size = self._object(key, there, receipts.of_object(key), uuids)
+                problems += found
+                bytes_read += size
+            if uuids is not None and not problems:
+                problems += uuids.problems(receipts)
+        return problems, bytes_read
+
+    def _object(
+        self, key: str, there: _Keys, receipts: Mapping[str, Receipt], uuids: _Uuids | None
+    ) -> tuple[list[_Problem], int]:
+        """Compare one object with its receipts; return what is wrong, and the bytes read."""
+        is_late = first_and_number(key)[1] > 0
+        which = f"the object {key}" if is_late else "the object"
+        if key not in there.objects:
+            versions = [
+                each.object.version_id for each in receipts.values() if each.object and each.object.version_id
+            ]
             hint = f"; its version {versions[0]} may still be there" if versions else ""
-            return [(Status.MISSING, f"the object is gone{hint}")], 0
-        if not counting:
+            return [(Status.MISSING, f"{which} is gone{hint}")], 0
+        if key not in there.told:
+            return [(Status.WITHOUT_RECEIPT, f"no receipt tells where {which if is_late else 'it'} comes from")], 0
+        if not receipts:  # what is wrong with them is told
             return [], 0
-        problems: list[_Problem] = []
-        for sha256, receipt in counting:
-            if size != receipt.object.size:
-                detail = f"the object has {size} bytes; by its receipt {sha256} it had {receipt.object.size}"
-                problems.append((Status.ALTERED, detail))
+        size = self._inventory.sizes[key]
+        told_of = {sha256: each.object for sha256, each in receipts.items() if each.object is not None}
+        problems = [
+            (Status.ALTERED, f"{which} has {size} bytes; by its receipt {sha256} it had {told.size}")
+            for sha256, told in told_of.items()
+            if told.size != size
+        ]
         if problems:
             return problems, 0
         try:
-            found = _sha256(self._bucket, key)
+            with tempfile.TemporaryFile(prefix="akinon-audit-events-") if uuids else nullcontext() as copy:
+                found = _sha256(self._bucket, key, copy)
+                problems = [
+                    (Status.ALTERED, f"{which}'s SHA-256 is {found}; by its receipt {sha256} it was {told.sha256}")
+                    for sha256, told in told_of.items()
+                    if told.sha256 != found
+                ]
+                if uuids is not None and copy is not None and not problems:
+                    copy.seek(0)
+                    with naming_damage(key):
+                        uuids.add(stored_lines(copy, Format(next(iter(receipts.values())).format)))
+        except ObjectChanged:
+            raise
         except ObjectUnreadable as error:
             return [(Status.UNREADABLE, str(error))], 0
-        for sha256, receipt in counting:
-            if found != receipt.object.sha256:
-                detail = f"the object's SHA-256 is {found}; by its receipt {sha256} it was {receipt.object.sha256}"
-                problems.append((Status.ALTERED, detail))
+        except ArchiveError as error:
+            return [(Status.ALTERED, str(error))], size
         return problems, size
 
     def _seals(self, receipts: Mapping[str, Receipt], held: Mapping[str, _Held]) -> list[_Problem]:
@@ -362,13 +435,39 @@ class _Checker:
             reached = None if chain is None else chain.reached
             if reached is None or receipt.window.end > reached:
                 problems.append((Status.NOT_SEALED, f"no seal reaches as far; the receipt is {sha256}"))
-            elif held:
-                detail = f"a late export, or a forged one: the receipt {sha256} is in no seal, those before it are"
-                problems.append((Status.SUPERSEDED, detail))
             else:
-                detail = f"exported late, or forged: the receipt {sha256} is in no seal, though its time is sealed"
+                detail = f"it came late, or is forged: the receipt {sha256} is in no seal, though its time is sealed"
                 problems.append((Status.LEFT_OUT, detail))
         return problems
+
+
+class _Uuids:
+    """The uuids of a window's objects, in a temporary database on disk: memory does not grow with them."""
+
+    def __init__(self) -> None:
+        self._database = sqlite3.connect("")  # a temporary one, on disk
+        self._database.execute("CREATE TABLE uuids (uuid TEXT NOT NULL)")
+        self._sum = 0
+
+    def add(self, lines: Iterator[bytes]) -> None:
+        while batch := list(islice(lines, _BATCH)):
+            uuids = [event.uuid for event in parse_events(batch)]
+            self._sum = added_sums(self._sum, uuids_sum([uuid.encode() for uuid in uuids]))
+            self._database.executemany("INSERT INTO uuids VALUES (?)", [(uuid,) for uuid in uuids])
+
+    def problems(self, receipts: WindowReceipts) -> list[_Problem]:
+        """Return what is wrong with what was added."""
+        twice = "SELECT uuid, count(*) FROM uuids GROUP BY uuid HAVING count(*) > 1 LIMIT 1"
+        problems = [
+            (Status.ALTERED, f"the event {uuid} is stored {number} times")
+            for uuid, number in self._database.execute(twice)
+        ]
+        if f"{self._sum:064x}" != receipts.last.window_uuids:
+            problems.append((Status.ALTERED, "its events are not those that the last receipt tells of all of them"))
+        return problems
+
+    def close(self) -> None:
+        self._database.close()
 
 
 _Problem = tuple[Status, str]
@@ -379,25 +478,30 @@ _BY_WEIGHT = (
     Status.UNREADABLE,
     Status.WITHOUT_RECEIPT,
     Status.LEFT_OUT,
-    Status.SUPERSEDED,
     Status.NOT_SEALED,
 )
 
 
-def _entry(sha256: str, receipt: Receipt) -> tuple[ChainName, SealedReceipt]:
-    return ChainName.of(receipt.source, receipt.filters), entry_of(sha256, receipt)
+def _entry(first: str, sha256: str, receipt: Receipt) -> tuple[ChainName, SealedReceipt]:
+    """Return what a seal says of a receipt, and in which chain; ``first`` is its window's first object."""
+    key = first if receipt.object is None else receipt.object.key
+    return ChainName.of(receipt.source, receipt.filters), entry_of(key, sha256, receipt)
 
 
 def _what_for(receipt: Receipt) -> tuple[object, ...]:
-    """Return what all receipts of an object have in common."""
+    """Return what all receipts of a window have in common."""
     return receipt.window, ChainName.of(receipt.source, receipt.filters), receipt.format
 
 
 def _contradiction(receipt: Receipt) -> str | None:
     """Return what a receipt says that cannot be, None where it can."""
     counts = receipt.counts
-    if not counts.lines == counts.uuids == counts.api_after:
-        return f"{counts.lines} events, {counts.uuids} uuids, and the API counted {counts.api_after}"
+    if counts.lines != counts.uuids or counts.lines > counts.window or counts.vanished > counts.window:
+        return (
+            f"{counts.lines} events and {counts.uuids} uuids, of {counts.window} of which {counts.vanished} vanished"
+        )
+    if receipt.object is None and (counts.lines or not (receipt.changed or receipt.vanished)):
+        return "it has no object, and records nothing"
     window = receipt.window.as_window()
     for instant in (receipt.first_timestamp, receipt.last_timestamp):
         if (instant is None) is (counts.lines > 0):
@@ -407,11 +511,41 @@ def _contradiction(receipt: Receipt) -> str | None:
     return None
 
 
-def _sha256(bucket: Bucket, key: str) -> str:
+def _holes(objects: Iterable[str]) -> list[_Problem]:
+    """Return which of a window's objects are gone without a trace: those whose numbers are left out."""
+    numbers = {first_and_number(key)[1] for key in objects}
+    gone = max(numbers) + 1 - len(numbers)
+    if not gone:
+        return []
+    lowest = next(number for number in count() if number not in numbers)
+    return [(Status.MISSING, f"{gone} objects before number {max(numbers)} are gone, the first of number {lowest}")]
+
+
+def _disagreements(receipts: WindowReceipts) -> list[_Problem]:
+    """Return what a window's receipts say of each other that cannot be."""
+    problems: list[_Problem] = []
+    for each in receipts.of_objects.values():
+        if len({facts_of(receipt) for receipt in each.values()}) > 1:
+            problems.append((Status.ALTERED, "the receipts of one object contradict each other"))
+    if receipts.receipts:
+        counts = receipts.last.counts
+        if counts.window != receipts.lines or counts.api_after != counts.window - counts.vanished:
+            detail = (
+                f"its objects hold {receipts.lines} events; by the last receipt they hold {counts.window}, "
+                f"{counts.vanished} vanished, and the API counted {counts.api_after}"
+            )
+            problems.append((Status.ALTERED, detail))
+    return problems
+
+
+def _sha256(bucket: Bucket, key: str, copy: IO[bytes] | None) -> str:
+    """Return the SHA-256 of an object's bytes, which go to ``copy`` as well."""
     found = hashlib.sha256()
     with closing(bucket.open(key)) as body:
         while piece := body.read(_PIECE):
             found.update(piece)
+            if copy is not None:
+                copy.write(piece)
     return found.hexdigest()
 
 
@@ -432,7 +566,7 @@ def _of_time(checked: Iterable[_Checked], chains: Mapping[str, SealChain], expec
             for stretch in gaps(windows, span):
                 yield Finding(Status.GAP, None, stretch, str(name), ("no window covers it",))
             for stretch in overlaps_of(mine, span):
-                yield Finding(Status.OVERLAP, None, stretch, str(name), ("two objects of one format cover it",))
+                yield Finding(Status.OVERLAP, None, stretch, str(name), ("two windows of one format cover it",))
 
 
 def _of_seals(checked: Iterable[_Checked], chains: Mapping[str, SealChain], expected: Expected) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """Prove and mend what is archived in S3: seal it, verify it, and reconcile it with the API.
 
 Thin shells around `sealing`, `verification` and `reconciling`, with a client of Airflow's ``S3Hook``. Nothing here
-deletes or replaces an object, but for re-exports that hold more than what is stored.
+deletes or replaces an object.
 """
 
 from __future__ import annotations
@@ -11,8 +11,14 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, BaseOperator
 
-from airflow_provider_akinon.archive_access import open_bucket, redaction_key, sealing_key, upload_arguments
-from airflow_provider_akinon.audit_events.errors import InvalidInput, ShrinkRefused
+from airflow_provider_akinon.archive_access import (
+    open_bucket,
+    redaction_key,
+    sealing_key,
+    upload_arguments,
+    warns_of_changes,
+)
+from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput
 from airflow_provider_akinon.audit_events.inventory import folder_prefix
 from airflow_provider_akinon.audit_events.place import DEFAULT_PREFIX
 from airflow_provider_akinon.audit_events.receipt import Run
@@ -22,7 +28,7 @@ from airflow_provider_akinon.audit_events.signing import PublicKey
 from airflow_provider_akinon.audit_events.verification import Expected, verify_archive
 from airflow_provider_akinon.audit_events.window import parse_instant
 from airflow_provider_akinon.hooks.akinon import AkinonHook
-from airflow_provider_akinon.task_run import WindowRequest, failing_for_good, refuse_future, run_of
+from airflow_provider_akinon.task_run import WindowRequest, fail_with, failing_for_good, refuse_future, run_of
 
 SHOWN = 20
 """Of what is wrong, as much goes to XCom and into a failure's message; the log has all."""
@@ -46,8 +52,8 @@ class SealAuditArchiveOperator(BaseOperator):
     :param aws_conn_id: the AWS connection, as ``S3Hook`` takes it.
     :param extra_args: further arguments of the upload of seals, as boto3 takes them (templated).
     :returns: ``heads`` (a list of SHA-256), and ``chains``: for each its ``chain`` (source and filters), ``head``,
-        ``seal`` (its key), ``number``, ``written``, ``receipts`` (how many the seal holds), ``superseding`` (how many
-        of them take the place of sealed ones), ``gaps`` and ``overlaps`` (how many), and ``signed_by``.
+        ``seal`` (its key), ``number``, ``written``, ``receipts`` (how many the seal holds), ``late`` (how many of
+        them are of time that was sealed before), ``gaps`` and ``overlaps`` (how many), and ``signed_by``.
     :raises AirflowFailException: a receipt or a seal was altered or is missing, or the parameters are wrong.
     :raises AkinonError: an export is at work in between; Airflow may retry.
     """
@@ -107,8 +113,8 @@ class SealAuditArchiveOperator(BaseOperator):
             self.log.warning("%s: no window covers %s", sealing.chain, gap.as_window())
         for overlap in seal.overlaps:
             self.log.warning("%s: two windows cover %s", sealing.chain, overlap.as_window())
-        for entry in sealing.superseding:
-            self.log.warning("%s: a later export of %s is sealed now", sealing.chain, entry.object)
+        for entry in sealing.late:
+            self.log.warning("%s: a receipt of %s came late, and is sealed now", sealing.chain, entry.object)
 
 
 class VerifyAuditArchiveOperator(BaseOperator):
@@ -181,9 +187,9 @@ class VerifyAuditArchiveOperator(BaseOperator):
 class ReconcileAuditEventsOperator(BaseOperator):
     """Counts windows that were exported again, and tells which have late or vanished events.
 
-    One small request for each window. What came late is mended by exporting the window again: here with
-    ``repair=True``, or by mapped tasks, for which `re_export` makes the arguments. What has vanished at the source
-    stays stored, and is told.
+    One small request for each window. A window whose count is not what its last receipt tells is mended by exporting
+    it again: here with ``repair=True``, or by mapped tasks, for which `re_export` makes the arguments. That stores
+    what came late in an object of its own, and records what has vanished at the source, which stays stored.
 
     :param start: windows that end after it, as an aware datetime or ISO 8601 text with an offset (templated). Without
         ``start`` and ``end``, the run's data interval.
@@ -192,17 +198,21 @@ class ReconcileAuditEventsOperator(BaseOperator):
     :param s3_prefix: what the exports' keys begin with, in whole folders (templated).
     :param sample: how many stored events, drawn by lot from all these windows, to fetch again and compare field by
         field.
-    :param repair: export windows with late events again, as they were exported before.
+    :param repair: export windows whose count is not what their last receipt tells again, as they were exported
+        before.
+    :param on_source_change: with ``repair``, ``"fail"`` fails the task for good where stored events were changed or
+        have vanished, after everything was mended; ``"warn"`` lets it pass.
     :param redact_conn_id: the connection whose password is the key of ``hmac``, where it was used.
     :param akinon_conn_id: the Akinon connection; only windows of its host and remote id are looked at.
     :param aws_conn_id: the AWS connection, as ``S3Hook`` takes it.
     :param extra_args: further arguments of the upload with ``repair``, as boto3 takes them (templated).
     :returns: a list of the windows with something to tell, each with ``window``, ``filters``, ``key``, ``format``,
-        ``redact``, ``stored`` and ``counted`` (events), ``late`` and ``vanished`` (events), ``sampled`` (events),
-        ``changed`` (``uuid`` and names of ``fields``), ``gone`` (uuids that the API has no longer), ``user_changed``
-        (``events`` and ``fields``; what the API knows of a person today, which is no tampering), and ``repair``: None
-        without a try, ``done``, or ``refused``, as stored events vanished meanwhile.
-    :raises AirflowFailException: a receipt was altered, the parameters are wrong, or the API refuses.
+        ``redact``, ``stored`` and ``counted`` (events), ``late`` and ``vanished`` (events beyond, or short of, what
+        the last receipt tells), ``sampled`` (events), ``changed`` (``uuid`` and names of ``fields``), ``gone`` (uuids
+        that the API has no longer), ``user_moved`` (events; what the API knows of a person today, which is no
+        tampering), and ``added``: None without a repair, else the events that it stored.
+    :raises AirflowFailException: a receipt was altered, the parameters are wrong, the API refuses, or a repair met
+        changed or vanished events.
     :raises AkinonError: the API did not answer; Airflow may retry.
     """
 
@@ -218,6 +228,7 @@ class ReconcileAuditEventsOperator(BaseOperator):
         s3_prefix: str = DEFAULT_PREFIX,
         sample: int = 0,
         repair: bool = False,
+        on_source_change: str = "fail",
         redact_conn_id: str | None = None,
         akinon_conn_id: str = AkinonHook.default_conn_name,
         aws_conn_id: str | None = "aws_default",
@@ -231,6 +242,7 @@ class ReconcileAuditEventsOperator(BaseOperator):
         self.s3_prefix = s3_prefix
         self.sample = sample
         self.repair = repair
+        self.on_source_change = on_source_change
         self.redact_conn_id = redact_conn_id
         self.akinon_conn_id = akinon_conn_id
         self.aws_conn_id = aws_conn_id
@@ -240,6 +252,7 @@ class ReconcileAuditEventsOperator(BaseOperator):
         """Reconcile and return the windows with something to tell; see the class."""
         with failing_for_good():
             span = WindowRequest(self.start, self.end, None, "UTC").resolve(context)
+            warns = warns_of_changes(self.on_source_change)
             if not isinstance(self.sample, int) or isinstance(self.sample, bool) or self.sample < 0:
                 raise InvalidInput(f"sample={self.sample!r} is not a number of events; give 0, or how many to fetch")
             prefix = folder_prefix(self.s3_prefix)
@@ -247,19 +260,28 @@ class ReconcileAuditEventsOperator(BaseOperator):
             arguments = upload_arguments(self.extra_args)
             with AkinonHook(self.akinon_conn_id).get_conn() as api:
                 reconciler = Reconciler(api, open_bucket(self.s3_bucket, self.aws_conn_id), key)
-                receipts = reconciler.exported(prefix, span)
+                stored = reconciler.exported(prefix, span)
                 if self.sample or self.repair:
                     # Before a request: a key that is missing, or not theirs, shows at once.
-                    for receipt in receipts:
-                        reconciler.redaction(receipt)
-                windows = reconciler.recount(receipts)
+                    for each in stored:
+                        reconciler.redaction(each.last)
+                windows = reconciler.recount(stored)
                 reconciler.compare_sample(windows, self.sample)
                 self._report(windows)
-                if self.repair:
-                    for each in windows:
-                        if each.late:
-                            self._repair(reconciler, each, arguments, run_of(context))
-        return [each.as_dict() for each in windows if each.has_moved]
+                changes: list[str] = []
+                try:
+                    for window in windows:
+                        if self.repair and (window.late or window.vanished):
+                            changes += self._repair(reconciler, window, arguments, run_of(context))
+                except AkinonError as error:
+                    if not changes or warns:
+                        raise
+                    # What was recorded has its count from then on: another try would not see it, and succeed.
+                    changes.insert(0, str(error))
+        result = [each.as_dict() for each in windows if each.has_moved]
+        if changes and not warns:
+            fail_with(context, result, "; ".join(changes[:SHOWN]))
+        return result
 
     def _report(self, windows: Sequence[Reconciled]) -> None:
         for each in windows:
@@ -269,33 +291,37 @@ class ReconcileAuditEventsOperator(BaseOperator):
             "Counted %d windows again, and fetched %d events: %d windows have late events, %d vanished ones, "
             "%d changed ones",
             len(windows),
-            sum(each.sampled for each in windows),
+            sum(each.sample.number for each in windows),
             sum(each.late > 0 for each in windows),
-            sum(each.vanished > 0 or bool(each.gone) for each in windows),
-            sum(bool(each.changed) for each in windows),
+            sum(each.vanished > 0 or bool(each.sample.gone) for each in windows),
+            sum(bool(each.sample.changed) for each in windows),
         )
 
-    def _repair(self, reconciler: Reconciler, window: Reconciled, arguments: Mapping[str, Any], run: Run) -> None:
-        self.log.info("Exporting %s again", window.receipt.object.key)
-        try:
-            archived = reconciler.export_again(window, arguments, run)
-        except ShrinkRefused as error:
-            self.log.warning("Nothing was replaced: %s", error)
-        else:
-            self.log.info("%s holds %d events now", archived.place, archived.receipt.counts.lines)
+    def _repair(
+        self, reconciler: Reconciler, window: Reconciled, arguments: Mapping[str, Any], run: Run
+    ) -> list[str]:
+        """Export a window again, and return what is wrong at the source."""
+        self.log.info("Exporting %s again", window.stored.key)
+        archived = reconciler.export_again(window, arguments, run)
+        self.log.info("%s: %d new events were stored", archived.window.place, archived.added)
+        changed = archived.source_changed
+        if changed is None:
+            return []
+        self.log.warning("%s", changed)
+        return [str(changed)]
 
 
 def re_export(window: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of `AuditEventsToS3Operator` that export a reconciled window again.
 
-    For dynamic task mapping: ``.expand_kwargs(reconcile.output.map(re_export))``. A mapped task whose window has no
-    late event is skipped.
+    For dynamic task mapping: ``.expand_kwargs(reconcile.output.map(re_export))``. A mapped task whose window has the
+    count that its last receipt tells is skipped.
 
     :param window: what `ReconcileAuditEventsOperator` returned of it.
-    :raises AirflowSkipException: it has no late event.
+    :raises AirflowSkipException: its count is what its last receipt tells.
     """
-    if not window["late"]:
-        raise AirflowSkipException(f"{window['key']} has no late event")
+    if not window["late"] and not window["vanished"]:
+        raise AirflowSkipException(f"{window['key']} has the count that its last receipt tells")
     return {
         "start": window["window"]["start"],
         "end": window["window"]["end"],
@@ -329,7 +355,7 @@ def _sealing(sealing: Sealing) -> dict[str, Any]:
         "number": seal.number,
         "written": sealing.written,
         "receipts": len(seal.receipts),
-        "superseding": len(sealing.superseding),
+        "late": len(sealing.late),
         "gaps": len(seal.gaps),
         "overlaps": len(seal.overlaps),
         "signed_by": seal.signed_by,

@@ -45,6 +45,7 @@ class Options:
     ignore_limit: bool
     ignore_filters: bool
     truncate: bool
+    freeze_users: bool
     insert_while_reading: int
     delete_while_reading: int
     faults: float
@@ -134,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--key", type=_key, default="sandbox-key", help="the API key (default: sandbox-key)")
     add("--narrow-key", type=_key, metavar="KEY", help="a second key, that sees only events of a user")
     add("--bare-key", action="store_true", help="accept the key also without 'Token' before it")
+    add("--freeze-users", action="store_true", help="show users as they were at the event (default: as they are now)")
     add("--remote-id", type=_number(int, 0), default=1, metavar="N", help="number in the path (default: 1)")
     add("--page-size", type=_number(int, 1), default=20, metavar="N", help="events of a page without limit= (20)")
     add("--max-limit", type=_number(int, 1), default=200, metavar="N", help="larger limit= become this one (200)")

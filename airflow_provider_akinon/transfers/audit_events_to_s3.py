@@ -1,4 +1,4 @@
-"""Export a window of audit events to one object in S3, with a receipt beside it.
+"""Export a window of audit events to S3, with a receipt beside each object.
 
 A thin shell: it parses what the author wrote, calls the export, and hands the proved file to the archive, with a
 client of Airflow's ``S3Hook``. It refuses to write anything before the window is proved complete.
@@ -14,7 +14,7 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 from airflow.providers.common.compat.sdk import Asset, AssetAlias, BaseOperator
 
-from airflow_provider_akinon.archive_access import redaction_key, upload_arguments
+from airflow_provider_akinon.archive_access import redaction_key, upload_arguments, warns_of_changes
 from airflow_provider_akinon.audit_events.archive import Archived, archive
 from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.encoding import Format
@@ -22,18 +22,22 @@ from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.audit_events.export import export_window, source_of
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.place import Place, default_prefix
+from airflow_provider_akinon.audit_events.receipt import Run, receipt_key
 from airflow_provider_akinon.audit_events.redaction import Redaction
+from airflow_provider_akinon.audit_events.stored_window import Target
 from airflow_provider_akinon.audit_events.window import Window, parse_timezone
 from airflow_provider_akinon.hooks.akinon import AkinonHook
-from airflow_provider_akinon.task_run import WindowRequest, failing_for_good, refuse_future, run_of
+from airflow_provider_akinon.task_run import WindowRequest, fail_with, failing_for_good, refuse_future, run_of
 
 
 class AuditEventsToS3Operator(BaseOperator):
-    """Exports the audit events of a window to one object in S3, proved complete, with a receipt beside it.
+    """Exports the audit events of a window to S3, proved complete, with a receipt beside each object.
 
-    The same window gives the same key. A rerun that finds the same content writes nothing; one that finds fewer
-    events than are stored fails. A window without events writes an empty object, and a receipt that proves it.
-    Outlet assets get what is returned as their event's extra.
+    The first export of a window stores its events in one object. Objects are never replaced: a later export stores
+    the events that are new in one more object beside it, ``<name>.late-1.jsonl.gz`` and so on, and writes nothing
+    where there are none. It compares what is stored with what the API gives now. Where stored events were changed at
+    the source, or are no longer returned, it records which in a receipt, and fails. A window without events writes
+    an empty object, and a receipt that proves it. Outlet assets get what is returned as their event's extra.
 
     :param start: the window's start, as an aware datetime or ISO 8601 text with an offset (templated). Without
         ``start`` and ``end``, the window is the run's data interval, or its partition.
@@ -54,12 +58,18 @@ class AuditEventsToS3Operator(BaseOperator):
     :param extra_args: further arguments of the upload, as boto3 takes them, such as ``ServerSideEncryption``,
         ``ObjectLockMode`` with ``ObjectLockRetainUntilDate``, ``StorageClass``, ``Tagging`` or ``Metadata``
         (templated).
-    :param allow_shrink: replace a stored object also where the API no longer returns all of its events.
-    :returns: ``bucket``, ``key``, ``count`` (events), ``bytes`` and ``sha256`` (of the stored object),
-        ``content_sha256`` (of the uncompressed lines), ``window`` (``start`` and ``end``, ISO 8601 in UTC),
-        ``receipt`` (its key) and ``receipt_sha256``.
-    :raises AirflowFailException: the parameters are wrong, the API refuses, or stored evidence would be lost;
-        trying again does not help.
+    :param on_source_change: ``"fail"`` fails the task for good where stored events were changed at the source, or are
+        no longer returned, after what is new was stored; ``"warn"`` lets it pass. What the API knows of a user today
+        is no such change, but for ``user.pk``.
+    :returns: ``bucket``; ``key``, ``sha256``, ``content_sha256`` (of the uncompressed lines), ``receipt`` (its key)
+        and ``receipt_sha256`` of the window's first object; ``objects``, a list of all, each with ``key``, ``count``,
+        ``bytes``, ``sha256`` and ``receipt``; ``count`` (events) and ``bytes`` of them together; ``window``
+        (``start`` and ``end``, ISO 8601 in UTC); ``added``, the events that any try of this run stored; and of the
+        stored events, how many are the ``same``, of how many only the user has moved (``user_moved``), how many
+        ``changed`` or ``vanished``, were ``not_compared``, or have undocumented fields by now that are not stored
+        (``new_fields``). It is returned before a failure, too.
+    :raises AirflowFailException: the parameters are wrong, the API refuses, stored bytes were altered, or stored
+        events were changed at the source; trying again does not help.
     :raises AkinonError: the API did not answer, or the window could not be proved complete; Airflow may retry.
     """
 
@@ -83,7 +93,7 @@ class AuditEventsToS3Operator(BaseOperator):
         akinon_conn_id: str = AkinonHook.default_conn_name,
         aws_conn_id: str | None = "aws_default",
         extra_args: dict[str, Any] | None = None,
-        allow_shrink: bool = False,
+        on_source_change: str = "fail",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -101,11 +111,12 @@ class AuditEventsToS3Operator(BaseOperator):
         self.akinon_conn_id = akinon_conn_id
         self.aws_conn_id = aws_conn_id
         self.extra_args = extra_args
-        self.allow_shrink = allow_shrink
+        self.on_source_change = on_source_change
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Export the window and return what is stored now; see the class."""
         with failing_for_good():
+            warns = warns_of_changes(self.on_source_change)
             request = WindowRequest(self.start, self.end, self.partition_period, self.partition_timezone)
             window = request.resolve(context)
             refuse_future(window)
@@ -120,26 +131,33 @@ class AuditEventsToS3Operator(BaseOperator):
             bucket = Bucket(s3.get_conn(), place.bucket)
             # Before a long read: a wrong bucket or missing permission shows at once.
             bucket.require()
+            target = Target.look(bucket, place, format_)
             self.log.info("Reading the audit events of %s from %s", window, source)
             with api, export_window(api, window, filters, redaction, format_) as export:
                 self.log.info("Read %d events, proved complete", export.count)
-                archived = archive(export, bucket, place, arguments, run_of(context), allow_shrink=self.allow_shrink)
-        stored = archived.receipt.object
-        self.log.info(
-            "%s %s: %d events, %d bytes, SHA-256 %s, receipt %s",
-            "Wrote" if archived.written else "Nothing new for",
-            place,
-            archived.receipt.counts.lines,
-            stored.size,
-            stored.sha256,
-            archived.receipt_sha256,
-        )
-        result = _result(archived)
+                archived = archive(export, target, arguments, run_of(context))
+        result = _result(archived, run_of(context))
+        self._report(archived, result)
         get_hook_lineage_collector().add_output_asset(  # type: ignore[no-untyped-call]
             context=s3, scheme="s3", asset_kwargs={"bucket": place.bucket, "key": place.key}
         )
         self._tell_outlets(context, place, result)
+        if archived.source_changed and not warns:
+            fail_with(context, result, str(archived.source_changed))
         return result
+
+    def _report(self, archived: Archived, result: Mapping[str, Any]) -> None:
+        self.log.info(
+            "%s %s: %d events in %d objects, %d bytes, receipt %s",
+            f"Stored {archived.added} events of" if archived.written else "Nothing new for",
+            archived.window.place,
+            result["count"],
+            len(result["objects"]),
+            result["bytes"],
+            result["receipt_sha256"],
+        )
+        if archived.source_changed:
+            self.log.warning("%s", archived.source_changed)
 
     def _place(self, window: Window, filters: Filters, source: str, format_: Format) -> Place:
         if self.s3_key is not None:
@@ -152,8 +170,9 @@ class AuditEventsToS3Operator(BaseOperator):
 
     def _tell_outlets(self, context: Any, place: Place, result: dict[str, Any]) -> None:
         """Give the events of the declared outlets what is stored now."""
-        # Without a dict in it: Airflow 2 hashes the extra of an alias.
-        extra = {**result, "window": "/".join(result["window"].values())}
+        # Without a dict or a list in it: Airflow 2 hashes the extra of an alias.
+        keys = " ".join(each["key"] for each in result["objects"])
+        extra = {**result, "window": "/".join(result["window"].values()), "objects": keys}
         for outlet in self.outlets:
             if isinstance(outlet, AssetAlias):
                 context["outlet_events"][outlet].add(Asset(str(place)), extra=extra)
@@ -161,16 +180,37 @@ class AuditEventsToS3Operator(BaseOperator):
                 context["outlet_events"][outlet].extra.update(extra)
 
 
-def _result(archived: Archived) -> dict[str, Any]:
-    receipt = archived.receipt
+def _result(archived: Archived, run: Run) -> dict[str, Any]:
+    stored, numbers = archived.window, archived.numbers
+    sha256, first = stored.objects[0].earliest
+    objects = [
+        {
+            "key": each.key,
+            "count": receipt.counts.lines,
+            "bytes": each.head.size,
+            "sha256": receipt.object.sha256,
+            "receipt": receipt_key(each.key, sha256),
+        }
+        for each in stored.objects
+        for sha256, receipt in [each.earliest]
+        if receipt.object is not None
+    ]
     return {
-        "bucket": archived.place.bucket,
-        "key": archived.place.key,
-        "count": receipt.counts.lines,
-        "bytes": receipt.object.size,
-        "sha256": receipt.object.sha256,
-        "content_sha256": receipt.object.content_sha256,
-        "window": Window(receipt.window.start, receipt.window.end).as_dict(),
-        "receipt": archived.receipt_key,
-        "receipt_sha256": archived.receipt_sha256,
+        "bucket": stored.place.bucket,
+        "key": stored.place.key,
+        "sha256": objects[0]["sha256"],
+        "content_sha256": None if first.object is None else first.object.content_sha256,
+        "receipt": objects[0]["receipt"],
+        "receipt_sha256": sha256,
+        "objects": objects,
+        "count": stored.lines,
+        "bytes": sum(each.head.size for each in stored.objects),
+        "window": first.window.as_window().as_dict(),
+        "added": archived.added_by(run),
+        "same": numbers.same,
+        "user_moved": numbers.user_moved,
+        "changed": numbers.changed,
+        "vanished": numbers.vanished,
+        "not_compared": numbers.not_compared,
+        "new_fields": numbers.new_fields,
     }

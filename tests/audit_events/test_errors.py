@@ -68,12 +68,12 @@ def test_errors_carry_their_data() -> None:
     """What a handler needs is an attribute, not text to be parsed."""
     rejected = errors.Rejected("no", status=403, detail="No access.")
     throttled = errors.Throttled("slow down", status=429, retry_after=7.0)
-    shrink = errors.ShrinkRefused("fewer", stored=3, read=2)
+    changed = errors.SourceChanged("not as stored", changed=3, vanished=2)
     incomplete = errors.IncompleteWindow("not proved", expected=3, read=2)
 
     assert (str(rejected), rejected.status, rejected.detail) == ("no", 403, "No access.")
     assert (throttled.status, throttled.retry_after) == (429, 7.0)
-    assert (shrink.stored, shrink.read) == (3, 2)
+    assert (changed.changed, changed.vanished) == (3, 2)
     assert (incomplete.expected, incomplete.read) == (3, 2)
 
 

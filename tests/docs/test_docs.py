@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import gzip
+import hashlib
 import inspect
 import json
 import re
@@ -17,7 +19,8 @@ import msgspec
 import pytest
 
 from airflow_provider_akinon.audit_events import errors
-from airflow_provider_akinon.audit_events.receipt import Run, Source, Span
+from airflow_provider_akinon.audit_events.encoding import uuids_sum
+from airflow_provider_akinon.audit_events.receipt import Run, Source, Span, parse_receipt, receipt_key, told_by_key
 from airflow_provider_akinon.audit_events.seal import Seal
 from airflow_provider_akinon.audit_events.settings import Extra
 from airflow_provider_akinon.audit_events.signing import PrivateKey, PublicKey
@@ -31,7 +34,9 @@ from airflow_provider_akinon.operators.audit_archive import (
 from airflow_provider_akinon.sensors.audit_events import AuditEventsSensor
 from airflow_provider_akinon.transfers.audit_events_to_s3 import AuditEventsToS3Operator
 from airflow_provider_akinon.triggers.audit_events import AuditEventsArrivedTrigger
+from tests.support.exporting import export
 from tests.support.paths import DOCS, ROOT
+from tests.support.servers import UNTIL
 
 PAGES = sorted(DOCS.glob("*.rst"))
 README = (ROOT / "README.md").read_text()
@@ -204,6 +209,60 @@ def test_signature_by_hand(tmp_path):
         (tmp_path / "seal.json").write_bytes(body)
         checked = subprocess.run(["bash", "-euc", checking], cwd=tmp_path, check=False, capture_output=True)
         assert checked.returncode == status, checked
+
+
+def test_a_record_of_changes():
+    """The page's record of changes, which shows what differs from its receipt, is a receipt whose numbers agree."""
+    example, record = re.findall(r"^\.\. code-block:: json\n\n((?:   .*\n)+)", page("receipts"), re.M)
+    body = json.dumps(json.loads(example) | json.loads(record)).encode()
+    key = json.loads(example)["object"]["key"]
+    receipt = parse_receipt(receipt_key(key, hashlib.sha256(body).hexdigest()), body)
+    counts = receipt.counts
+    assert counts.api_after == counts.window - counts.vanished
+    assert counts.window == json.loads(example)["counts"]["window"] + 5
+    assert (counts.lines, counts.vanished, len(receipt.changed)) == (0, len(receipt.vanished), 2)
+    assert receipt.previous
+
+
+def test_uuids_of_a_window_by_hand(tmp_path):
+    """The page's command gives the digest of all uuids of a window's objects."""
+    [command] = re.findall(r"^   cat object object\.late-1.*\n(?:   .*\n)+", page("receipts"), re.M)
+    uuids = [b"1d6a0c64", b"5f2b8f0a", b"c3d9e7b1"]
+    for name, mine in (("object", uuids[:2]), ("object.late-1", uuids[2:])):
+        (tmp_path / name).write_bytes(gzip.compress(b"".join(b'{"uuid":"%s"}\n' % uuid for uuid in mine)))
+    ran = subprocess.run(
+        ["bash", "-euc", inspect.cleandoc(command)], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert ran.stdout.strip() == f"{uuids_sum(uuids):064x}"
+
+
+def test_names_of_receipts():
+    """The receipts that the page on querying shows are called as receipts of the objects that it shows."""
+    names = re.findall(r"^     (date=\S+)$", page("querying"), re.M)
+    objects = [name for name in names if "/_" not in name]
+    shown = [re.sub(r"(?<=[0-9a-f]{8})…(?=[0-9a-f]{10}\.receipt)", "0" * 46, name) for name in names if "/_" in name]
+    assert [told_by_key(name) is not None and told_by_key(name)[0] for name in shown] == objects
+    assert [name.partition(".")[2] for name in objects] == ["jsonl.gz", "late-1.jsonl.gz"]
+
+
+def test_what_the_export_returns(sandbox, bucket, connect):
+    """The operator's page and its docstring have every name of what an export returns, in its order, and no other."""
+    connect(sandbox)
+    result = export(bucket, UNTIL - timedelta(hours=1), UNTIL)
+    section = page("operator").partition("\nWhat it returns\n")[2].partition("\nA rerun\n")[0]
+    cells = re.findall(r"^   \* - (``.+)$", section, re.M)
+    assert {name for cell in cells for name in re.findall(r"``(\w+)``", cell)} == set(result)
+    returned = AuditEventsToS3Operator.__doc__.partition(":returns:")[2].partition(":raises")[0]
+    assert set(result) <= set(re.findall(r"``(\w+)``", returned))
+
+
+def test_what_reconciling_returns():
+    """The page has every name that the docstring says is returned of a window, and no other."""
+    section = page("reconciling").partition("\nWhat it returns\n")[2]
+    returned = ReconcileAuditEventsOperator.__doc__.partition(":returns:")[2].partition(":raises")[0]
+    cells = re.findall(r"^   \* - (``.+)$", section, re.M)
+    named = {name for cell in cells for name in re.findall(r"``(\w+)``", cell)}
+    assert set(re.findall(r"``(\w+)``", returned)) == named | {"uuid", "fields"}
 
 
 def test_hook_methods():

@@ -15,7 +15,10 @@ from uuid import uuid4
 import pyarrow.parquet as pq
 import pytest
 
+from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.parquet import write_parquet
+from airflow_provider_akinon.audit_events.place import Place
+from airflow_provider_akinon.audit_events.receipt import receipt_key
 from airflow_provider_akinon.sandbox.generate import Shop
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from tests.support.paths import DOCS
@@ -76,7 +79,10 @@ def encoded(extension: str, lines: list[bytes]) -> bytes:
 
 @pytest.fixture(scope="module")
 def archive(s3: LocalS3) -> str:
-    """A bucket with the events in all formats, one object a day, and one without events; each with a receipt."""
+    """A bucket with the events in all formats: two objects a day, one with late events, and a day without events.
+
+    Each object has a receipt, and each day a record of changes.
+    """
     client, bucket = s3.client(), f"audit-{uuid4().hex}"
     client.create_bucket(Bucket=bucket)
     for number in range(DAYS + 1):
@@ -84,11 +90,17 @@ def archive(s3: LocalS3) -> str:
         name = f"{day:%Y%m%dT%H%M%SZ}_{day + timedelta(days=1):%Y%m%dT%H%M%SZ}"
         lines = [line_of(event) for event in EVENTS if event["timestamp"].date() == day.date()]
         for extension in FORMATS:
-            folder = f"prefix/date={day:%Y-%m-%d}"
-            client.put_object(Bucket=bucket, Key=f"{folder}/{name}.{extension}", Body=encoded(extension, lines))
-            # The worst name and content that a receipt may have.
-            for receipt in (f"_{name}.{extension}", f"_{name}.json"):
-                client.put_object(Bucket=bucket, Key=f"{folder}/{receipt}", Body=b'{"uuid": "receipt"}\n')
+            first = Place(bucket, f"prefix/date={day:%Y-%m-%d}/{name}.{extension}")
+            # Every seventh event came late.
+            late = first.late(1, Format(extension))
+            stored = {first: [line for place, line in enumerate(lines) if place % 7], late: lines[::7]}
+            for place, mine in stored.items():
+                if mine or place == first:
+                    client.put_object(Bucket=bucket, Key=place.key, Body=encoded(extension, mine))
+            # The worst content that a receipt may have, and the worst names: those of receipts, and one more.
+            names = [receipt_key(place.key, "0" * 64) for place in stored] + [receipt_key(first.key, "f" * 64)]
+            for receipt in [*names, first.key.replace(name, f"_{name}")]:
+                client.put_object(Bucket=bucket, Key=receipt, Body=b'{"uuid": "receipt"}\n')
     return f"s3://{bucket}/prefix"
 
 

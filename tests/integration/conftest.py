@@ -25,8 +25,11 @@ _days = itertools.count()
 
 @pytest.fixture(scope="session")
 def shop() -> Iterator[Sandbox]:
-    """An API without events. A test brings its own, into a `day` of its own."""
-    with Sandbox.start(events=0, narrow_key=NARROW_KEY) as api:
+    """An API without events. A test brings its own, into a `day` of its own.
+
+    Its users are frozen, as those of `hostile` are: tests compare stored bytes with a second reading.
+    """
+    with Sandbox.start(events=0, narrow_key=NARROW_KEY, freeze_users=True) as api:
         yield api
 
 
@@ -43,7 +46,8 @@ def hostile(connect: Connect) -> Iterator[Hostile]:
     with ExitStack() as stack:
 
         def start(extra: dict[str, object] | None = None, **flags: Any) -> Sandbox:
-            api = stack.enter_context(Sandbox.start(**{"events": 900, "days": 2, "until": UNTIL, **flags}))
+            given = {"events": 900, "days": 2, "until": UNTIL, "freeze_users": True, **flags}
+            api = stack.enter_context(Sandbox.start(**given))
             connect(api, extra)
             return api
 

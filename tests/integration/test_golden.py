@@ -80,6 +80,16 @@ class Archive:
             written = record.replace("{day}", f"{day:02}")
             self.records[json.loads(written)["uuid"]] = written
 
+    def change(self, day: int, number: int, old: str, new: str) -> None:
+        """Let the source give one of a day's events otherwise from now on."""
+        uuid = _uuid(day, number)
+        assert old in self.records[uuid]
+        self.records[uuid] = self.records[uuid].replace(old, new)
+
+    def lose(self, day: int, number: int) -> None:
+        """Let the source no longer give one of a day's events."""
+        del self.records[_uuid(day, number)]
+
     def export(self, step: str, start: str, end: str, **arguments: Any) -> None:
         """Export a window of March 2025."""
         with self._step(step):
@@ -115,6 +125,10 @@ class Archive:
         return {"ti": task_instance, "run_id": "scheduled__2025-03-10T00:00:00+00:00"}
 
 
+def _uuid(day: int, number: int) -> str:
+    return f"{number}0000000-0000-4000-8000-0000000000{day:02}"
+
+
 def _span(start: str, end: str) -> dict[str, str]:
     return {name: f"2025-03-{edge}" for name, edge in (("start", start), ("end", end))}
 
@@ -142,6 +156,13 @@ def plain(archive: Archive) -> None:
     archive.add(2, LATE)
     for format_ in FORMATS:
         archive.export(f"late.{format_}", *day(2), format=format_)
+    archive.change(3, 3, '"object_id":null', '"object_id":1')
+    archive.change(3, 5, '"pk":7', '"pk":8')
+    archive.change(3, 4, '{"id":8}', '{"id":8,"last_login":null}')
+    archive.lose(3, 2)
+    again = {"redact": PATHS, "redact_conn_id": "pseudonyms", "on_source_change": "warn"}
+    archive.export("changed-and-vanished", *day(3), **again)
+    archive.export("nothing-new-changed", *day(3), **again)
     stated = {"Metadata": {"team": "security"}, "CacheControl": "no-store"}
     archive.export("stated-to-s3", *day(5), extra_args=stated)
     # What the day before covers too; the rest of this day is a gap.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ import pytest
 import requests
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_akinon.audit_events.parquet import read_lines
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from airflow_provider_akinon.transfers.audit_events_to_s3 import AuditEventsToS3Operator
@@ -45,8 +47,16 @@ class Stored:
         return gzip.decompress(self.body).split(b"\n")[:-1]
 
     @property
+    def events(self) -> list[dict[str, Any]]:
+        """The events, whatever the format."""
+        if self.key.endswith(".parquet"):
+            return [json.loads(line) for line in read_lines(io.BytesIO(self.body))]
+        lines = self.body.split(b"\n")[:-1] if self.key.endswith(".jsonl") else self.lines
+        return [json.loads(line) for line in lines]
+
+    @property
     def uuids(self) -> list[str]:
-        return [json.loads(line)["uuid"] for line in self.lines]
+        return [event["uuid"] for event in self.events]
 
     @property
     def identity(self) -> tuple[Any, ...]:
@@ -76,6 +86,24 @@ def refusal(bucket: str, start: Any, end: Any, **arguments: Any) -> str:
 def objects(s3: LocalS3, bucket: str) -> list[Stored]:
     """Return the objects of a bucket that query engines see: not the receipts."""
     return [one for one in everything(s3, bucket) if not one.is_receipt]
+
+
+def identities(s3: LocalS3, bucket: str) -> list[tuple[Any, ...]]:
+    """Return what changes of a bucket when anything at all is written to it, or removed."""
+    return [one.identity for one in everything(s3, bucket)]
+
+
+def all_lines(s3: LocalS3, bucket: str) -> list[bytes]:
+    """Return the lines of all objects of a window together, in ``(timestamp, uuid)`` order."""
+    found = [(json.loads(line), line) for one in objects(s3, bucket) for line in one.lines]
+    found.sort(key=lambda each: (datetime.fromisoformat(each[0]["timestamp"]), each[0]["uuid"]))
+    return [line for _, line in found]
+
+
+def lasting(result: dict[str, Any]) -> dict[str, Any]:
+    """Return what a task returns of what is stored, without what it found this time."""
+    found = ("added", "same", "user_moved", "changed", "vanished", "not_compared", "new_fields")
+    return {name: value for name, value in result.items() if name not in found}
 
 
 def receipts(s3: LocalS3, bucket: str) -> list[dict[str, Any]]:

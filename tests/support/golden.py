@@ -27,7 +27,7 @@ RENEW = "AKINON_RENEW_GOLDEN"
 """The environment variable that has the files written rather than compared."""
 COMMAND = "make golden"
 
-HASHES = {"sha256", "akinon-sha256", "receipt", "previous", "supersedes"}
+HASHES = {"sha256", "akinon-sha256", "receipt", "previous"}
 """Fields with hashes of stored bytes: masked where these are compressed, or a document with masks."""
 SIZES = {"size"}
 """Fields with the size of the bytes whose ``sha256`` is beside them."""

@@ -9,7 +9,7 @@ import requests
 from airflow_provider_akinon.sandbox import Sandbox
 
 START, END = "2026-01-21T00:00:00Z", "2026-01-31T00:00:00Z"
-FLAGS: dict[str, Any] = {"events": 3_000, "days": 10, "until": END}
+FLAGS: dict[str, Any] = {"events": 3_000, "days": 10, "until": END, "freeze_users": True}
 
 
 class Client(requests.Session):

@@ -1,8 +1,9 @@
 """An archive that was exported and sealed for real, once, and buckets with copies of it that tests may damage.
 
-Five periods of five days: each of the first four is sealed, the last one is not yet. Two days were exported again for
-late events: one whose first export the first seal holds and whose second the third seal does, and one that no seal
-holds. One day has no events.
+Five periods of five days: each of the first four is sealed, the last one is not yet. Two days have a second object
+for late events: one whose first object the first seal holds and whose second the third seal does, and one that no
+seal holds. Of one more day each, in a sealed period and in the last, an event was changed at the source and another
+has vanished, which a receipt without an object records. One day has no events.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from airflow_provider_akinon.audit_events.seal import Seal
 from airflow_provider_akinon.audit_events.sealing import Sealing, seal_archive
 from airflow_provider_akinon.audit_events.settings import Settings
 from airflow_provider_akinon.audit_events.signing import PrivateKey
+from airflow_provider_akinon.audit_events.stored_window import Target
 from airflow_provider_akinon.audit_events.verification import Expected, Report, Status, verify_archive
 from airflow_provider_akinon.audit_events.window import Window
 from airflow_provider_akinon.sandbox import Sandbox
@@ -48,7 +50,9 @@ LENGTH = 5
 DAYS = range(5 * LENGTH)
 SEALED = range(4 * LENGTH)
 REPEATED, REPEATED_LATER, EMPTY = 2, 22, 7
-"""The days that were exported again, sealed and not, and the day without events."""
+"""The days with late events, sealed and not, and the day without events."""
+RECORDED, RECORDED_LATER = 12, 21
+"""The days with a record of changes, sealed and not."""
 PREFIX = "akinon/audit-events/"
 EVERYTHING = Filters()
 NOBODY = Run(dag_id=None, task_id=None, run_id=None, try_number=None)
@@ -70,18 +74,25 @@ class Archive:
     heads: tuple[str, ...]
     """Of the seals, the oldest first."""
     chain: str
-    before: Files = field(default_factory=dict, repr=False)
-    """The objects that were replaced, as they were."""
+
+    def objects(self, day: int) -> list[str]:
+        """Return the keys of a day's objects, in their order."""
+        found = [key for key in self.files if f"/date={date_of(day)}/{date_of(day).replace('-', '')}T" in key]
+        return sorted(found, key=lambda key: (".late-" in key, key))
 
     def object(self, day: int) -> str:
-        """Return the key of a day's object."""
-        [key] = [key for key in self.files if f"/date={date_of(day)}/{date_of(day).replace('-', '')}T" in key]
+        """Return the key of a day's first object."""
+        return self.objects(day)[0]
+
+    def late(self, day: int) -> str:
+        """Return the key of a day's late events."""
+        [_, key] = self.objects(day)
         return key
 
     def receipts(self, day: int) -> list[str]:
-        """Return the keys of a day's receipts, in the order in which they supersede each other."""
+        """Return the keys of a day's receipts, in their order."""
         found = [key for key in self.files if f"/date={date_of(day)}/_" in key]
-        return sorted(found, key=lambda key: len(self.document(key)["supersedes"]))
+        return sorted(found, key=lambda key: len(self.document(key)["previous"]))
 
     def receipt(self, day: int) -> str:
         """Return the key of the newest receipt of a day."""
@@ -110,6 +121,10 @@ def window_of(day: int, days: int = 1) -> Window:
     return Window(START + day * DAY, START + (day + days) * DAY)
 
 
+def edges(window: Window) -> tuple[datetime, datetime]:
+    return window.start, window.end
+
+
 def days_of(period: int) -> range:
     """Return the days of a period, the first being 1."""
     return DAYS[LENGTH * (period - 1) : LENGTH * period]
@@ -127,21 +142,23 @@ def archive_of(s3: LocalS3, shop: Sandbox) -> Archive:
         {"timestamp": START + day * DAY + n * 7200 * SECOND} for day in DAYS if day != EMPTY for n in range(12)
     )
     bucket = Bucket(s3.client(), new_bucket(s3))
-    before: Files = {}
     heads = []
     with api_of(shop) as api:
         for number in range(1, 6):
             for day in days_of(number):
                 export_to(bucket, api, window_of(day))
             for again in {3: [REPEATED], 5: [REPEATED_LATER]}.get(number, []):
-                place = export_to(bucket, api, window_of(again)).place
-                before[place.key] = bucket.read(place.key)
                 shop.insert([{"timestamp": START + again * DAY + SECOND}])
+                assert export_to(bucket, api, window_of(again)).added == 1
+            for again in {3: [RECORDED], 5: [RECORDED_LATER]}.get(number, []):
+                changed, lost = shop.uuids(*edges(window_of(again)))[2:4]
+                shop.update(changed, url="https://shop.example.com/other/")
+                shop.delete([lost])
                 assert export_to(bucket, api, window_of(again)).written
             if days_of(number)[0] in SEALED:
                 heads.append(seal(bucket, period_of(number)).head.sha256)
         chain = source_of(api.settings)
-    return Archive(files_of(s3, bucket.name), tuple(heads), chain, before)
+    return Archive(files_of(s3, bucket.name), tuple(heads), chain)
 
 
 def api_of(shop: Sandbox) -> AuditEventsApi:
@@ -157,9 +174,10 @@ def export_to(
     format: Format = Format.JSONL_GZ,  # noqa: A002 - the field's own word
 ) -> Archived:
     """Export a window to where the operator would."""
+    place = Place.of_window(bucket.name, default_prefix(source_of(api.settings)), window, filters, UTC, format)
+    target = Target.look(bucket, place, format)
     with export_window(api, window, filters, format=format) as export:
-        place = Place.of_window(bucket.name, default_prefix(export.source), window, filters, UTC, format)
-        return archive(export, bucket, place, {}, NOBODY, allow_shrink=False)
+        return archive(export, target, {}, NOBODY)
 
 
 def seal(bucket: Bucket, period: Window, **arguments: Any) -> Sealing:
@@ -247,9 +265,14 @@ def right(report: Report) -> dict[str, Status]:
 
 
 def renamed(receipt: Mapping[str, Any]) -> tuple[str, bytes]:
-    """Return the rightful key and the bytes of a receipt that somebody wrote."""
+    """Return the rightful key and the bytes of an object's receipt that somebody wrote."""
+    return beside(receipt["object"]["key"], receipt)
+
+
+def beside(key: str, receipt: Mapping[str, Any]) -> tuple[str, bytes]:
+    """Return the key and the bytes of a receipt that lies beside an object."""
     body = json.dumps(receipt, indent=2).encode()
-    folder, _, name = receipt["object"]["key"].rpartition("/")
+    folder, _, name = key.rpartition("/")
     return f"{folder}/_{name}.{hashlib.sha256(body).hexdigest()}.receipt.json", body
 
 

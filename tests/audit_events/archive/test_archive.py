@@ -1,27 +1,22 @@
-"""The archive: one key for one window, what an object says of itself, and evidence that is not overwritten."""
+"""The archive: one key for one window, late events beside it, and what an export shows of the source."""
 
 from __future__ import annotations
 
-import io
-import json
 import re
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from itertools import product
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_akinon.audit_events.archive import StoredExport, metadata_of, require_superset
-from airflow_provider_akinon.audit_events.bucket import Head
-from airflow_provider_akinon.audit_events.encoding import Block, Format, JsonLines
-from airflow_provider_akinon.audit_events.errors import ForeignObject, InvalidInput, ShrinkRefused
-from airflow_provider_akinon.audit_events.export import Draft, Export
+from airflow_provider_akinon.audit_events.archive import Archived
+from airflow_provider_akinon.audit_events.comparison import Numbers
+from airflow_provider_akinon.audit_events.encoding import Format, added_sums, uuids_sum
+from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.place import Place, default_prefix
-from airflow_provider_akinon.audit_events.records import parse_event
+from airflow_provider_akinon.audit_events.place import Place, default_prefix, first_and_number, late_key, stem_of
+from airflow_provider_akinon.audit_events.stored_window import StoredWindow, WindowReceipts
 from airflow_provider_akinon.audit_events.window import Window, parse_timezone
 
 ISTANBUL = parse_timezone("timezone", "Europe/Istanbul")
@@ -29,46 +24,6 @@ MIDNIGHT = datetime(2026, 1, 31, tzinfo=UTC)
 DAY = Window(MIDNIGHT, MIDNIGHT + timedelta(days=1))
 SOURCE = "shop.example.com/remote/1"
 PLACE = Place("audit", "a.jsonl.gz")
-
-
-def export_of(
-    names: Iterable[tuple[int, str]], *, window: Window = DAY, filters: Filters | None = None, source: str = SOURCE
-) -> Export:
-    """Return an export of events with these seconds and uuids."""
-    file = io.BytesIO()
-    with JsonLines(file) as lines:
-        records = [
-            json.dumps({"uuid": uuid, "timestamp": (MIDNIGHT + timedelta(seconds=at)).isoformat()}).encode()
-            for at, uuid in names
-        ]
-        lines.write(Block.of([parse_event(record) for record in records]))
-    file.seek(0)
-    return Export(
-        window=window,
-        filters=filters or Filters(),
-        source=source,
-        redaction=None,
-        format=Format.JSONL_GZ,
-        count=lines.count,
-        count_before=lines.count,
-        proved_at=DAY.end,
-        file=file,
-        size=lines.size,
-        sha256=lines.sha256,
-        written=lines,
-        draft=Draft(file, Format.JSONL_GZ, lines, []),
-    )
-
-
-def head_of(metadata: dict[str, str], size: int = 1) -> Head:
-    return Head(size, metadata, version_id="v1", etag="e1", retained=None)
-
-
-def stored_as(export: Export) -> tuple[StoredExport, io.BytesIO]:
-    """Return what S3 gives back of an export: its metadata, read, and its bytes."""
-    body = io.BytesIO(export.file.read())
-    export.file.seek(0)
-    return StoredExport.read(PLACE, head_of(metadata_of(export), len(body.getvalue())), export), body
 
 
 def test_a_window_has_its_place_by_date() -> None:
@@ -134,20 +89,20 @@ def test_a_key_names_exactly_one_window_and_filters(one: Window, other: Window, 
 
 
 @pytest.mark.parametrize(
-    ("bucket", "key", "place"),
+    ("where", "key", "place"),
     [
         ("audit", "a/b.jsonl.gz", Place("audit", "a/b.jsonl.gz")),
         (None, "s3://audit/a/b.jsonl.gz", Place("audit", "a/b.jsonl.gz")),
         ("", "s3://audit/b", Place("audit", "b")),
     ],
 )
-def test_a_whole_key_or_url_is_a_place(bucket: str | None, key: str, place: Place) -> None:
+def test_a_whole_key_or_url_is_a_place(where: str | None, key: str, place: Place) -> None:
     """A key beside its bucket, or a URL alone, is used as it is."""
-    assert Place.of_key(bucket, key) == place
+    assert Place.of_key(where, key) == place
 
 
 @pytest.mark.parametrize(
-    ("bucket", "key", "problem"),
+    ("where", "key", "problem"),
     [
         ("audit", "s3://audit/b", "names its bucket, and so does s3_bucket='audit'"),
         (None, "b", "s3_bucket is missing"),
@@ -159,17 +114,17 @@ def test_a_whole_key_or_url_is_a_place(bucket: str | None, key: str, place: Plac
         (None, "s3://audit/", "is not a whole key"),
     ],
 )
-def test_an_ambiguous_or_partial_key_is_refused(bucket: str | None, key: str, problem: str) -> None:
+def test_an_ambiguous_or_partial_key_is_refused(where: str | None, key: str, problem: str) -> None:
     """A bucket that is missing or given twice, and a key that names a folder, are wrong input."""
     with pytest.raises(InvalidInput, match=problem):
-        Place.of_key(bucket, key)
+        Place.of_key(where, key)
 
 
-@pytest.mark.parametrize("bucket", [None, ""])
-def test_a_window_needs_a_bucket(bucket: str | None) -> None:
+@pytest.mark.parametrize("where", [None, ""])
+def test_a_window_needs_a_bucket(where: str | None) -> None:
     """Without a bucket there is no place."""
     with pytest.raises(InvalidInput, match="s3_bucket is missing"):
-        Place.of_window(bucket, "p", DAY, Filters(), UTC)
+        Place.of_window(where, "p", DAY, Filters(), UTC)
 
 
 @pytest.mark.parametrize(
@@ -185,139 +140,111 @@ def test_the_default_prefix_names_the_source_in_safe_characters(source: str, pre
     assert default_prefix(source) == prefix
 
 
-def test_an_object_says_what_it_is_an_export_of() -> None:
-    """Count, hashes, source, window and filters are in the metadata, as ASCII text, and read back."""
-    export = export_of([(1, "a"), (2, "b")], filters=Filters(user=42))
+@pytest.mark.parametrize(
+    ("key", "format_", "late"),
+    [
+        ("p/a.jsonl.gz", Format.JSONL_GZ, "p/a.late-1.jsonl.gz"),
+        ("p/a.jsonl", Format.JSONL, "p/a.late-1.jsonl"),
+        ("p/a.parquet", Format.PARQUET, "p/a.late-1.parquet"),
+        ("p/a.gz", Format.JSONL_GZ, "p/a.gz.late-1"),
+        ("p/a.jsonl.gz", Format.PARQUET, "p/a.jsonl.gz.late-1"),
+        ("p.jsonl.gz/a", Format.JSONL_GZ, "p.jsonl.gz/a.late-1"),
+    ],
+)
+def test_late_events_lie_beside_the_first_object(key: str, format_: Format, late: str) -> None:
+    """The number stands before the format's extension, or ends a key without it; number 0 is the first object."""
+    place = Place("audit", key)
 
-    metadata = metadata_of(export)
-
-    assert metadata == {
-        "akinon-count": "2",
-        "akinon-sha256": export.sha256,
-        "akinon-content-sha256": export.written.content_sha256,
-        "akinon-uuids-sha256": export.written.uuids_sha256,
-        "akinon-source": SOURCE,
-        "akinon-window": "2026-01-31T00:00:00.000Z/2026-02-01T00:00:00.000Z",
-        "akinon-filters": '{"user": 42}',
-        "akinon-format": "jsonl.gz",
-    }
-    assert StoredExport.read(PLACE, head_of(metadata, 99), export) == StoredExport(
-        place=PLACE,
-        size=99,
-        count=2,
-        sha256=export.sha256,
-        content_sha256=export.written.content_sha256,
-        uuids_sha256=export.written.uuids_sha256,
-        version_id="v1",
-        etag="e1",
-    )
-
-
-def test_metadata_survives_what_stores_do_to_names() -> None:
-    """S3 and its likes change the case of metadata names, and users add names of their own."""
-    export = export_of([(1, "a")])
-    metadata = {name.title(): value for name, value in metadata_of(export).items()} | {"team": "security"}
-
-    assert StoredExport.read(PLACE, head_of(metadata), export).count == 1
+    assert place.late(1, format_) == Place("audit", late)
+    assert place.late(0, format_) == place
+    assert late_key(key, 12, format_) == late.replace("late-1", "late-12")
+    assert late.startswith(stem_of(key, format_))
 
 
 @pytest.mark.parametrize(
-    ("other", "held"),
+    ("key", "told"),
     [
-        ({"window": Window(DAY.start, DAY.end + timedelta(hours=1))}, "is an export with the window 2026-01-31T"),
-        ({"filters": Filters(user=42)}, 'is an export with the filters {"user": 42}'),
-        ({"source": "shop.example.com/remote/2"}, "is an export with the source shop.example.com/remote/2"),
+        ("p/a.late-1.jsonl.gz", ("p/a.jsonl.gz", 1)),
+        ("p/a.late-12.parquet", ("p/a.parquet", 12)),
+        ("p/a.late-3", ("p/a", 3)),
+        ("p/a.gz.late-3", ("p/a.gz", 3)),
+        ("p/a.late-1.late-2.jsonl", ("p/a.late-1.jsonl", 2)),
+        ("p/a.late-0.jsonl", ("p/a.late-0.jsonl", 0)),
+        ("p/a.late-01.jsonl", ("p/a.late-01.jsonl", 0)),
+        ("p/a.late-1.csv", ("p/a.late-1.csv", 0)),
+        ("p/a.late-x.jsonl", ("p/a.late-x.jsonl", 0)),
+        ("p/a.late-1.jsonl\n", ("p/a.late-1.jsonl\n", 0)),
+        ("p/a.jsonl.gz", ("p/a.jsonl.gz", 0)),
+        (".late-1", (".late-1", 0)),
     ],
 )
-def test_an_export_of_something_else_is_foreign(other: dict[str, Any], held: str) -> None:
-    """An object of another window, other filters or another account is never taken for this export's."""
-    with pytest.raises(ForeignObject) as caught:
-        StoredExport.read(PLACE, head_of(metadata_of(export_of([(1, "a")], **other))), export_of([(1, "a")]))
-
-    assert f"{PLACE} {held}" in str(caught.value)
-    assert "Nothing was replaced" in str(caught.value)
+def test_a_key_tells_its_window(key: str, told: tuple[str, int]) -> None:
+    """From the key of late events comes that of the window's first object; any other key is its own."""
+    assert first_and_number(key) == told
 
 
-@pytest.mark.parametrize("metadata", [{}, {"window": "x", "count": "1"}, {"akinon-": ""}])
-def test_an_object_of_somebody_else_is_foreign(metadata: dict[str, str]) -> None:
-    """An object without our metadata is no export of ours, even where it is empty."""
-    with pytest.raises(ForeignObject, match="is no export of ours"):
-        StoredExport.read(PLACE, head_of(metadata, 0), export_of([]))
+@given(st.text("ab./_", min_size=1, max_size=6), st.sampled_from(Format), st.integers(1, 2000), st.booleans())
+def test_keys_of_late_events_come_back(stem: str, format_: Format, number: int, extended: bool) -> None:
+    """Whatever a window's key is, the keys of its late events lead back to it."""
+    key = stem + f".{format_.value}" * extended
+
+    assert first_and_number(late_key(key, number, format_)) == (key, number)
 
 
-@pytest.mark.parametrize("name", ["count", "sha256", "content-sha256", "uuids-sha256"])
-def test_incomplete_metadata_is_foreign(name: str) -> None:
-    """An object whose metadata lost a figure cannot be compared, so it is not replaced."""
-    export = export_of([(1, "a")])
-    metadata = metadata_of(export)
-    del metadata[f"akinon-{name}"]
-
-    with pytest.raises(ForeignObject, match="incomplete metadata"):
-        StoredExport.read(PLACE, head_of(metadata), export)
+@pytest.mark.parametrize("key", ["a.late-1.jsonl.gz", "a.late-12.parquet", "b/a.late-3", "a.late-1.late-1.jsonl"])
+def test_a_key_that_is_named_like_late_events_is_refused(key: str) -> None:
+    """An author's key may not be one of another window's late events, beside its bucket or in a URL."""
+    for bucket, given_ in (("audit", key), (None, f"s3://audit/{key}")):
+        with pytest.raises(InvalidInput, match="is a name for late events of another export"):
+            Place.of_key(bucket, given_)
 
 
-def test_a_count_that_is_no_number_is_foreign() -> None:
-    """Metadata that somebody edited is not trusted."""
-    export = export_of([(1, "a")])
+@given(WINDOWS, FILTERS, st.sampled_from(Format))
+def test_no_window_is_named_like_late_events(window: Window, filters: Filters, format_: Format) -> None:
+    """No key that is made of a window and filters is one of late events."""
+    key = Place.of_window("b", "p", window, filters, UTC, format_).key
 
-    with pytest.raises(ForeignObject, match="incomplete metadata"):
-        StoredExport.read(PLACE, head_of(metadata_of(export) | {"akinon-count": "many"}), export)
+    assert first_and_number(key) == (key, 0)
 
 
 @pytest.mark.parametrize(
-    ("stored", "read"),
+    ("numbers", "told"),
     [
-        ([], []),
-        ([], [(1, "a")]),
-        ([(1, "a")], [(1, "a")]),
-        ([(2, "b")], [(1, "a"), (2, "a"), (2, "b"), (2, "c"), (3, "d")]),
-        ([(1, "a"), (3, "c")], [(1, "a"), (2, "b"), (3, "c")]),
+        (
+            Numbers(same=9, changed=2, vanished=1),
+            "gives 2 of the 12 stored events of s3://audit/a.jsonl.gz other",
+        ),
+        (Numbers(same=9, vanished=1, new=3), "gives 0 of the 10 stored events of s3://audit/a.jsonl.gz otherwise"),
     ],
 )
-def test_an_export_may_replace_what_it_contains(stored: list[tuple[int, str]], read: list[tuple[int, str]]) -> None:
-    """Where every stored event is still there, the object may be replaced; the export can be uploaded then."""
-    export = export_of(read)
+def test_changes_at_the_source_are_told(numbers: Numbers, told: str) -> None:
+    """The error holds the numbers of changed and vanished events, and says how to let them pass."""
+    stored = StoredWindow(PLACE, Format.JSONL_GZ, (), WindowReceipts(PLACE.key, {}))
 
-    require_superset(*stored_as(export_of(stored)), export)
+    problem = Archived(stored, numbers, numbers.new, written=True).source_changed
 
-    assert export.file.tell() == 0
-
-
-@pytest.mark.parametrize(
-    ("stored", "read", "missing", "example"),
-    [
-        ([(1, "a")], [], 1, "a"),
-        ([(1, "a"), (2, "b"), (3, "c")], [(2, "b")], 2, "a"),
-        ([(1, "a"), (2, "b")], [(1, "a"), (3, "c"), (4, "d")], 1, "b"),
-        ([(1, "b")], [(1, "a"), (1, "c")], 1, "b"),
-        ([(1, "a")], [(2, "a")], 1, "a"),
-        ([(1, "a"), (9, "z")], [(1, "a"), (2, "b"), (3, "c")], 1, "z"),
-    ],
-)
-def test_evidence_is_not_lost(
-    stored: list[tuple[int, str]], read: list[tuple[int, str]], missing: int, example: str
-) -> None:
-    """A stored event that is no longer returned stops the replacement, also where more events came than went."""
-    export = export_of(read)
-
-    with pytest.raises(ShrinkRefused) as caught:
-        require_superset(*stored_as(export_of(stored)), export)
-
-    assert (caught.value.stored, caught.value.read) == (len(stored), len(read))
-    assert f"{missing} of the stored ones are no longer among them, such as {example}." in str(caught.value)
-    assert "allow_shrink=True" in str(caught.value)
+    assert problem is not None
+    assert (problem.changed, problem.vanished) == (numbers.changed, numbers.vanished)
+    assert told in str(problem)
+    assert f"by now, and {numbers.vanished} no longer. What is stored stays, {numbers.new} new" in str(problem)
+    assert "on_source_change='warn'" in str(problem)
+    assert problem.permanent
 
 
-EVENT_NAMES = st.sets(st.tuples(st.integers(0, 6), st.sampled_from("abcd")), max_size=20)
+def test_what_is_no_change_at_the_source() -> None:
+    """Users that moved, new events, new fields and what was not compared are nothing that was changed."""
+    stored = StoredWindow(PLACE, Format.JSONL_GZ, (), WindowReceipts(PLACE.key, {}))
+    numbers = Numbers(same=1, user_moved=2, new=3, not_compared=4, new_fields=5)
+
+    assert Archived(stored, numbers, 3, written=True).source_changed is None
 
 
-@given(EVENT_NAMES, EVENT_NAMES)
-def test_the_comparison_agrees_with_sets(stored: set[tuple[int, str]], read: set[tuple[int, str]]) -> None:
-    """The streaming comparison finds exactly the events that a set difference finds."""
-    compared = (*stored_as(export_of(sorted(stored))), export_of(sorted(read)))
+@given(st.lists(st.binary(max_size=8), unique=True), st.data())
+def test_a_sum_of_uuids_knows_no_order(uuids: list[bytes], data: st.DataObject) -> None:
+    """The digest of a window's uuids is the same in every order, and however they are parted into objects."""
+    other = data.draw(st.permutations(uuids))
+    cut = data.draw(st.integers(0, len(uuids)))
 
-    if stored <= read:
-        require_superset(*compared)
-    else:
-        with pytest.raises(ShrinkRefused, match=f": {len(stored - read)} of the stored ones"):
-            require_superset(*compared)
+    assert uuids_sum(uuids) == uuids_sum(other) == added_sums(uuids_sum(other[:cut]), uuids_sum(other[cut:]))
+    assert uuids_sum(uuids) != uuids_sum([*uuids, b"one more"])
+    assert 0 <= uuids_sum(uuids) < 2**256

@@ -1,16 +1,16 @@
-"""Receipts: one schema for all who check them, names that tell the bytes, and what may not be replaced."""
+"""Receipts: one schema for all who check them, names that tell the bytes, and stores that refuse."""
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import hashlib
 import inspect
+import io
 import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args, get_origin
 
 import boto3
 import jsonschema
@@ -19,17 +19,18 @@ import pytest
 from botocore.exceptions import ClientError
 
 from airflow_provider_akinon.audit_events.bucket import Bucket
-from airflow_provider_akinon.audit_events.errors import ArchiveError, ObjectLocked
+from airflow_provider_akinon.audit_events.errors import ArchiveError, ObjectChanged, ObjectLocked
 from airflow_provider_akinon.audit_events.receipt import (
     NOT_PROVED,
     SCHEMA,
+    ChangedEvent,
     Counts,
     Receipt,
     Run,
     Source,
     Span,
     StoredObject,
-    heads,
+    newest,
     parse_receipt,
     receipt_key,
     receipt_prefix,
@@ -50,17 +51,24 @@ RECEIPT = Receipt(
     source=Source(host="shop.example.com", remote_id=1),
     format="jsonl.gz",
     redaction={"policy": "credentials", "version": 1, "paths": {}, "key_id": None},
-    counts=Counts(api_before=1, api_after=2, uuids=2, lines=2),
+    counts=Counts(api_before=1, api_after=2, uuids=2, lines=2, window=3, vanished=1),
     uuids_sha256=HASHES[0],
+    window_uuids=HASHES[1],
     first_timestamp=START,
     last_timestamp=START.replace(microsecond=1),
     object=StoredObject(key=KEY, size=9, sha256=HASHES[1], content_sha256=HASHES[2], version_id=None),
+    changed=[ChangedEvent(uuid="c", fields=["url", "user.pk"])],
+    vanished=["v"],
     provider_version="1.0",
     run=Run(dag_id="d", task_id="t", run_id="r", try_number=1),
     verified_at=END,
-    supersedes=[HASHES[3]],
+    previous=[HASHES[3]],
     not_proved=list(NOT_PROVED),
 )
+RECORD = msgspec.structs.replace(
+    RECEIPT, object=None, uuids_sha256=None, first_timestamp=None, last_timestamp=None, previous=[HASHES[1]]
+)
+"""A receipt without an object, which only records changes."""
 Path_ = tuple[str, ...]
 
 
@@ -75,10 +83,15 @@ def document() -> dict[str, Any]:
 
 
 def paths(kind: type[msgspec.Struct], above: Path_ = ()) -> Iterator[Path_]:
-    """Yield the path of each field that is no struct itself."""
+    """Yield the path of each field that is no struct itself, nor one or null."""
     for field in msgspec.structs.fields(kind):
-        if inspect.isclass(field.type) and issubclass(field.type, msgspec.Struct):
-            yield from paths(field.type, (*above, field.name))
+        structs = [
+            each
+            for each in (field.type, *get_args(field.type))
+            if inspect.isclass(each) and issubclass(each, msgspec.Struct)
+        ]
+        if structs and get_origin(field.type) is not list:
+            yield from paths(structs[0], (*above, field.name))
         else:
             yield (*above, field.name)
 
@@ -114,8 +127,10 @@ def test_the_schema_is_one() -> None:
     jsonschema.Draft202012Validator.check_schema(receipt_schema())
 
     assert refused(document()) == (False, False)
-    empty = msgspec.structs.replace(RECEIPT, first_timestamp=None, last_timestamp=None, redaction=None, supersedes=[])
-    assert refused(json.loads(empty.encode())) == (False, False)
+    nothing: dict[str, Any] = {"redaction": None, "changed": [], "vanished": [], "previous": []}
+    empty = msgspec.structs.replace(RECEIPT, first_timestamp=None, last_timestamp=None, **nothing)
+    for each in (empty, RECORD):
+        assert refused(json.loads(each.encode())) == (False, False)
 
 
 @pytest.mark.parametrize("path", list(paths(Receipt)), ids=".".join)
@@ -127,6 +142,16 @@ def test_no_field_may_be_missing(path: Path_) -> None:
     assert refused(changed) == (True, True)
 
 
+@pytest.mark.parametrize("name", ["uuid", "fields"])
+def test_a_change_is_whole(name: str) -> None:
+    """A change that lacks its uuid or its fields is refused, and so is one that says more, such as what was there."""
+    lacking, more = document(), document()
+    del lacking["changed"][0][name]
+    more["changed"][0]["before"] = "/orders/"
+
+    assert refused(lacking) == refused(more) == (True, True)
+
+
 @pytest.mark.parametrize("above", [(), ("window",), ("source",), ("counts",), ("object",), ("run",)])
 def test_no_field_may_be_added(above: Path_) -> None:
     """A field that is not known is refused at each level, so that nothing is believed that nobody looked at."""
@@ -136,8 +161,8 @@ def test_no_field_may_be_added(above: Path_) -> None:
     assert refused(changed) == (True, True)
 
 
-@pytest.mark.parametrize("path", ["uuids_sha256", "object.sha256", "object.content_sha256"])
-@pytest.mark.parametrize("value", ["", "0" * 63, "0" * 65, "A" * 64, "g" * 64, 0, None])
+@pytest.mark.parametrize("path", ["uuids_sha256", "window_uuids", "object.sha256", "object.content_sha256"])
+@pytest.mark.parametrize("value", ["", "0" * 63, "0" * 65, "A" * 64, "g" * 64, 0])
 def test_a_hash_is_a_hash(path: str, value: object) -> None:
     """What is no SHA-256 in lower-case hex is refused."""
     changed = document()
@@ -158,7 +183,16 @@ def test_a_hash_is_a_hash(path: str, value: object) -> None:
         ("object.size", -1),
         ("filters", {"user": "42"}),
         ("filters", None),
-        ("supersedes", ["x"]),
+        ("counts.window", -1),
+        ("counts.vanished", None),
+        ("window_uuids", None),
+        ("object.sha256", None),
+        ("changed", None),
+        ("changed", ["c"]),
+        ("changed", [{"uuid": "c", "fields": "url"}]),
+        ("vanished", [1]),
+        ("previous", ["x"]),
+        ("previous", None),
         ("window.start", None),
         ("verified_at", 0),
         ("source.remote_id", "1"),
@@ -202,6 +236,15 @@ def test_a_receipt_of_another_object_is_refused() -> None:
         parse_receipt(key, body)
 
 
+def test_a_record_of_changes_comes_back() -> None:
+    """A receipt without an object reads back from beside the window's first object."""
+    body = RECORD.encode()
+
+    assert parse_receipt(receipt_key(KEY, hashlib.sha256(body).hexdigest()), body) == RECORD
+    assert json.loads(body)["object"] is json.loads(body)["uuids_sha256"] is None
+    assert json.loads(body)["changed"] == [{"uuid": "c", "fields": ["url", "user.pk"]}]
+
+
 def test_names() -> None:
     """A receipt lies in its object's folder, begins with an underscore, and its key gives both back."""
     name = f"logs/date=2026-01-31/_a.jsonl.gz.{HASHES[1]}.receipt.json"
@@ -240,13 +283,14 @@ def test_what_is_no_name_of_a_receipt(key: str) -> None:
         ({"a": "", "b": ""}, "ab"),
         ({"a": "", "b": "", "c": "ab"}, "c"),
         ({"b": "a"}, "b"),
+        ({"a": "", "b": "a", "c": "a"}, "bc"),
     ],
 )
 def test_the_receipts_that_count(chain: dict[str, str], left: str) -> None:
-    """Those that no other one supersedes are left, also where some of the chain are gone."""
-    receipts = [(name, msgspec.structs.replace(RECEIPT, supersedes=list(names))) for name, names in chain.items()]
+    """Those that no other one names as before it are the newest, also where some of the chain are gone."""
+    receipts = {name: msgspec.structs.replace(RECEIPT, previous=list(names)) for name, names in chain.items()}
 
-    assert [name for name, _ in heads(iter(receipts))] == list(left)
+    assert newest(receipts) == list(left)
 
 
 def test_every_field_is_documented() -> None:
@@ -266,6 +310,8 @@ def test_the_types_in_the_documentation() -> None:
             return " or ".join(kind(each) for each in part["anyOf"])
         if "enum" in part:
             return "string"
+        if "$ref" in part:
+            return "object"
         if part["type"] == "array":
             return f"list of {kind(part['items'])}s".replace("hashs", "hashes")
         if "pattern" in part:
@@ -276,6 +322,7 @@ def test_the_types_in_the_documentation() -> None:
     for path, told in table.items():
         part: dict[str, Any] = schema
         for step in path.split("."):
+            [part, *_] = [each for each in part.get("anyOf", [part]) if each.get("type") != "null"]
             if "$ref" in part:
                 part = definitions[part["$ref"].rpartition("/")[2]]
             part = part["properties"][step]
@@ -291,22 +338,18 @@ def test_the_example_is_a_receipt() -> None:
     receipt = parse_receipt(f"{json.loads(body)['object']['key'].rpartition('/')[0]}/{name}", body)
 
     assert receipt.encode() == body
-    assert receipt.counts.api_after == receipt.counts.uuids == receipt.counts.lines
+    counts = receipt.counts
+    assert counts.api_after == counts.uuids == counts.lines == counts.window - counts.vanished
     assert receipt.not_proved == list(NOT_PROVED)
 
 
 @dataclasses.dataclass
-class LockedStore:
-    """A store that refuses to overwrite what is locked, as some that speak S3 do. SeaweedFS makes a version."""
+class RefusingStore:
+    """A store that refuses what it is to hold, with this code, and holds ``body`` at every key."""
 
-    head: dict[str, Any]
-    code: str = "AccessDenied"
+    code: str
+    body: bytes = b""
     meta: ClassVar[Any] = boto3.client("s3", region_name="us-east-1").meta
-
-    def head_object(self, **_: object) -> dict[str, Any]:
-        if not self.head:
-            raise ClientError({"Error": {"Code": "404"}}, "HeadObject")
-        return {"ContentLength": 1, "Metadata": {}, "ETag": "e1", **copy.deepcopy(self.head)}
 
     def put_object(self, **_: object) -> None:
         raise ClientError({"Error": {"Code": self.code, "Message": "Access Denied."}}, "PutObject")
@@ -314,51 +357,54 @@ class LockedStore:
     def upload_fileobj(self, *_: object, **__: object) -> None:
         self.put_object()
 
-
-class Seekable:
-    """As much of a file as an upload that is refused needs."""
-
-    def seek(self, place: int) -> None:
-        assert place == 0
+    def get_object(self, **_: object) -> dict[str, Any]:
+        return {"Body": io.BytesIO(self.body)}
 
 
-RETAINED = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": datetime(2033, 2, 1, tzinfo=UTC)}
+LOCK = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": datetime(2033, 2, 1, tzinfo=UTC)}
+Write = Callable[[Bucket, dict[str, Any]], None]
+WRITES: list[Write] = [
+    lambda bucket, arguments: bucket.create(KEY, b"ours", arguments),
+    lambda bucket, arguments: bucket.upload(KEY, io.BytesIO(b"ours"), arguments),
+]
+BOTH = pytest.mark.parametrize("write", WRITES, ids=["small", "large"])
 
 
-@pytest.mark.parametrize("refused", [lambda b: b.put(KEY, b"", {}), lambda b: b.upload(KEY, Seekable(), {}, None)])
-@pytest.mark.parametrize(
-    ("head", "told"),
-    [
-        (RETAINED, "Object Lock (COMPLIANCE) holds it until 2033-02-01 00:00:00+00:00"),
-        ({**RETAINED, "ObjectLockLegalHoldStatus": "ON"}, "a legal hold is on it"),
-        ({**RETAINED, "ObjectLockLegalHoldStatus": "OFF"}, "until 2033-02-01"),
-    ],
-)
-def test_a_store_that_refuses_to_overwrite_what_is_locked(
-    refused: Callable[[Bucket], None], head: dict[str, Any], told: str
-) -> None:
-    """The error says until when the object is held, and what to change; trying again does not help."""
-    bucket = Bucket(LockedStore(head), "audit")
-
+@BOTH
+def test_a_store_that_refuses_a_lock(write: Write) -> None:
+    """The error says which arguments it is about, and what may be missing; trying again does not help."""
     with pytest.raises(ObjectLocked) as caught:
-        refused(bucket)
+        write(Bucket(RefusingStore("AccessDenied"), "audit"), LOCK)
 
-    assert str(caught.value).startswith(f"s3://audit/{KEY} may not be replaced: ")
-    assert told in str(caught.value)
+    assert str(caught.value).startswith(f"S3 refused s3://audit/{KEY} with ObjectLockMode, ObjectLockRetainUntilDate")
+    assert "Object Lock must be switched on for the bucket" in str(caught.value)
     assert "AccessDenied" in str(caught.value)
     assert caught.value.permanent
     assert isinstance(caught.value.__cause__, ClientError)
 
 
+@BOTH
 @pytest.mark.parametrize(
-    ("store", "arguments"),
-    [
-        (LockedStore({}), {}),
-        (LockedStore({}), {"Tagging": "a=b"}),
-        (LockedStore(RETAINED, "SlowDown"), {"ObjectLockMode": "COMPLIANCE"}),
-    ],
+    ("code", "arguments"), [("AccessDenied", {}), ("AccessDenied", {"Tagging": "a=b"}), ("SlowDown", LOCK)]
 )
-def test_another_refusal_passes_as_it_is(store: LockedStore, arguments: dict[str, str]) -> None:
-    """Where no lock is asked for nor held, or S3 is only busy, its own error is raised."""
-    with pytest.raises(ClientError, match=store.code):
-        Bucket(store, "audit").put(KEY, b"", arguments)
+def test_another_refusal_passes_as_it_is(write: Write, code: str, arguments: dict[str, Any]) -> None:
+    """Where no lock is asked for, or S3 is only busy, its own error is raised."""
+    with pytest.raises(ClientError, match=code):
+        write(Bucket(RefusingStore(code), "audit"), arguments)
+
+
+@BOTH
+@pytest.mark.parametrize("code", ["PreconditionFailed", "ConditionalRequestConflict"])
+def test_a_key_that_is_taken(write: Write, code: str) -> None:
+    """Where something else is by now, the error says that it was left alone, and that another try may do."""
+    with pytest.raises(
+        ObjectChanged, match=f"^s3://audit/{KEY} was written by somebody else .* Nothing was"
+    ) as caught:
+        write(Bucket(RefusingStore(code, b"theirs"), "audit"), LOCK)
+
+    assert not caught.value.permanent
+
+
+def test_an_identical_document_is_success() -> None:
+    """A receipt that is there already, byte by byte, as after an answer that got lost, was written."""
+    Bucket(RefusingStore("PreconditionFailed", b"ours"), "audit").create(KEY, b"ours", {})

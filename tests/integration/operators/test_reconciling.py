@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import io
 import json
 import logging
-from collections.abc import Callable, Iterator
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -18,6 +23,7 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from airflow_provider_akinon.audit_events.errors import ObjectChanged
+from airflow_provider_akinon.audit_events.loose_text import REDACTED
 from airflow_provider_akinon.audit_events.parquet import read_lines
 from airflow_provider_akinon.operators.audit_archive import ReconcileAuditEventsOperator, re_export
 from airflow_provider_akinon.sandbox import Sandbox
@@ -38,6 +44,7 @@ from tests.support.exporting import (
     the_object,
 )
 from tests.support.http_server import Server
+from tests.support.sealed import renamed
 from tests.support.servers import Connect
 from tests.support.verbatim import answer_verbatim
 
@@ -109,6 +116,18 @@ def reconcile(bucket: str, span: Span, **arguments: Any) -> list[dict[str, Any]]
     return found
 
 
+def failure(bucket: str, span: Span, **arguments: Any) -> tuple[str, list[dict[str, Any]]]:
+    """Reconcile, and return the text of the task's final failure, and what went to XCom before it."""
+    pushed: dict[str, Any] = {}
+    context = {"ti": SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}))}
+    operator = ReconcileAuditEventsOperator(
+        task_id="reconcile", **{"s3_bucket": bucket, "start": span.start, "end": span.end, **arguments}
+    )
+    with pytest.raises(AirflowFailException) as caught:
+        operator.execute(context)
+    return str(caught.value), json.loads(json.dumps(pushed["return_value"]))
+
+
 def refusal(bucket: str, span: Span, **arguments: Any) -> str:
     """Reconcile and return the text of the task's final failure."""
     with pytest.raises(AirflowFailException) as caught:
@@ -129,17 +148,28 @@ def events(stored: Stored) -> list[dict[str, Any]]:
     """Return the events of an object of any format."""
     if stored.key.endswith(".parquet"):
         return [json.loads(line) for line in read_lines(io.BytesIO(stored.body))]
-    lines = stored.body.splitlines() if stored.key.endswith(".jsonl") else stored.lines
-    return [json.loads(line) for line in lines]
+    return [json.loads(line) for line in lines_of(stored)]
 
 
 def uuids(stored: Stored) -> list[str]:
     return [event["uuid"] for event in events(stored)]
 
 
-def superseding(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the receipts that take the place of others."""
-    return [receipt for receipt in found if receipt["supersedes"]]
+def later(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the receipts that are not the first of their window."""
+    return [receipt for receipt in found if receipt["previous"]]
+
+
+def by_window(stored: Iterable[Stored]) -> dict[str, list[str]]:
+    """Return the uuids in all objects of each window, sorted, by the key of its first object."""
+    found = defaultdict(list)
+    for one in stored:
+        found[re.sub(r"\.late-[0-9]+", "", one.key)] += uuids(one)
+    return {key: sorted(each) for key, each in sorted(found.items())}
+
+
+def identities(s3: LocalS3, bucket: str) -> list[tuple[Any, ...]]:
+    return [one.identity for one in everything(s3, bucket)]
 
 
 # Late events.
@@ -183,17 +213,19 @@ def test_late_events_in_thirty_of_forty_windows(shop: Sandbox, s3: LocalS3, conn
     assert [(one["stored"], one["counted"]) for one in found] == [
         (stored[day], stored[day] + number) for day, number in late.items()
     ]
-    assert {(one["vanished"], one["sampled"], one["repair"]) for one in found} == {(0, 0, None)}
+    assert {(one["vanished"], one["sampled"], one["added"]) for one in found} == {(0, 0, None)}
+    before_repair = objects(s3, bucket)
 
     mended = reconcile(bucket, whole, repair=True)
 
-    assert mended == [one | {"repair": "done"} for one in found]
+    assert mended == [one | {"added": one["late"]} for one in found]
     objects_now = objects(s3, bucket)
-    assert [uuids(one) for one in objects_now] == [shop.uuids(*day) for day in days]
+    assert list(by_window(objects_now).values()) == [sorted(shop.uuids(*day)) for day in days]
     assert sum(map(len, map(uuids, objects_now))) == sum(stored.values()) + 1_000
+    assert {one.identity for one in before_repair} < {one.identity for one in objects_now}
     kept = receipts(s3, bucket)
     assert len(kept) == 70
-    assert sorted(one["window"]["start"] for one in superseding(kept)) == [
+    assert sorted(one["window"]["start"] for one in later(kept)) == [
         f"{day.start:%Y-%m-%dT00:00:00Z}" for day in late
     ]
     assert reconcile(bucket, whole, repair=True) == []
@@ -202,7 +234,7 @@ def test_late_events_in_thirty_of_forty_windows(shop: Sandbox, s3: LocalS3, conn
 @pytest.mark.parametrize("how", ["by hand", "repair"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_exported_again_as_it_was(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, kind: str, how: str) -> None:
-    """The object keeps its key, format, filters and redaction, and holds what an export today would."""
+    """What is stored stays; late events lie beside it, in the same format, with the same filters and redaction."""
     arguments = KINDS[kind]
     export(bucket, *filled, **arguments)
     before, [first] = the_object(s3, bucket), receipts(s3, bucket)
@@ -214,36 +246,33 @@ def test_exported_again_as_it_was(shop: Sandbox, s3: LocalS3, filled: Span, buck
         execute({}, s3_bucket=bucket, redact_conn_id=conn_id, **re_export(found))
 
     assert (found["key"], found["late"]) == (before.key, 3)
-    assert found["repair"] == (None if how == "by hand" else "done")
-    after = the_object(s3, bucket)
-    assert after.key == before.key
-    assert uuids(after) == shop.uuids(*filled, **arguments.get("filters", {}))
-    assert len(uuids(after)) == len(uuids(before)) + 3
+    assert found["added"] == (None if how == "by hand" else 3)
+    [late] = [one for one in objects(s3, bucket) if one.key != before.key]
+    assert before.identity in identities(s3, bucket)
+    assert re.sub(r"\.late-1", "", late.key) == before.key
+    assert sorted(uuids(before) + uuids(late)) == sorted(shop.uuids(*filled, **arguments.get("filters", {})))
     kept = receipts(s3, bucket)
-    [second] = superseding(kept)
-    assert (len(kept), len(second["supersedes"]), second["counts"]["lines"]) == (2, 1, len(uuids(after)))
+    [second] = later(kept)
+    assert (len(kept), len(second["previous"]), second["counts"]["lines"]) == (2, 1, 3)
+    assert second["counts"]["window"] == second["counts"]["api_after"] == len(uuids(before)) + 3
     for name in ("window", "filters", "source", "format", "redaction"):
         assert second[name] == first[name]
-    # The events that were there are as they were, also where parts of them were removed.
-    held = {event["uuid"]: event for event in events(after)}
-    assert [held[event["uuid"]] for event in events(before)] == events(before)
-    added = [event for event in held.values() if event["uuid"] not in uuids(before)]
     if conn_id:
-        assert all(event["user"]["email"].startswith("hmac-sha256:") for event in added)
-    assert all(("avatar" in event["user"]) is (conn_id is None) for event in added)
+        assert all(event["user"]["email"].startswith("hmac-sha256:") for event in events(late))
+    assert all(("avatar" in event["user"]) is (conn_id is None) for event in events(late))
     assert reconcile(bucket, filled) == []
 
 
 def test_late_again(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str) -> None:
-    """Of an object with several receipts, the one that none supersedes is compared with."""
+    """Of a window with several objects and receipts, the last receipt is compared with."""
     export(bucket, *filled)
     for number in (1, 2, 3):
         add(shop, filled, number)
         [found] = reconcile(bucket, filled, repair=True)
-        assert (found["late"], found["repair"]) == (number, "done")
+        assert (found["late"], found["added"]) == (number, number)
     assert reconcile(bucket, filled) == []
-    assert uuids(the_object(s3, bucket)) == shop.uuids(*filled)
-    assert len(receipts(s3, bucket)) == 4
+    assert list(by_window(objects(s3, bucket)).values()) == [sorted(shop.uuids(*filled))]
+    assert len(objects(s3, bucket)) == len(receipts(s3, bucket)) == 4
 
 
 def test_upload_arguments_of_repairs(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str) -> None:
@@ -253,7 +282,7 @@ def test_upload_arguments_of_repairs(shop: Sandbox, s3: LocalS3, filled: Span, b
 
     reconcile(bucket, filled, repair=True, extra_args={"Metadata": {"team": "security"}})
 
-    assert the_object(s3, bucket).head["Metadata"]["team"] == "security"
+    assert [one.head["Metadata"].get("team") for one in objects(s3, bucket)] == [None, "security"]
 
 
 # Which windows.
@@ -299,13 +328,13 @@ def test_two_formats_cost_one_request(shop: Sandbox, s3: LocalS3, filled: Span, 
 
     found = reconcile(bucket, filled, repair=True)
 
-    assert [(one["format"], one["filters"], one["late"], one["repair"]) for one in found] == [
-        (format_, {}, 4, "done") for format_ in sorted(FORMATS)
+    assert [(one["format"], one["filters"], one["late"], one["added"]) for one in found] == [
+        (format_, {}, 4, 4) for format_ in sorted(FORMATS)
     ]
     counted = [entry for entry in list_requests(shop, before) if "limit=1&" in entry["query"] + "&"]
     assert sum("user=8" in entry["query"] for entry in counted) == 1
     assert reconcile(bucket, filled) == []
-    assert sorted(len(uuids(one)) for one in objects(s3, bucket)) == [6, 16, 16, 16]
+    assert sorted(map(len, by_window(objects(s3, bucket)).values())) == [6, 16, 16, 16]
 
 
 def test_counting_costs_no_more(shop: Sandbox, filled: Span, bucket: str) -> None:
@@ -337,7 +366,8 @@ def test_other_sources_are_left_alone(
     assert [one["late"] for one in found] == [2]
     assert found[0]["key"] != theirs
     reconcile(bucket, filled, repair=True)
-    assert {one.key == theirs: len(uuids(one)) for one in objects(s3, bucket)} == {True: 12, False: 14}
+    stored = by_window(objects(s3, bucket))
+    assert {key == theirs: len(each) for key, each in stored.items()} == {True: 12, False: 14}
 
 
 def test_other_prefixes_are_left_alone(shop: Sandbox, filled: Span, bucket: str) -> None:
@@ -355,60 +385,146 @@ def test_other_prefixes_are_left_alone(shop: Sandbox, filled: Span, bucket: str)
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_vanished_events_are_told_and_not_mirrored(
-    shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, format_: str
-) -> None:
-    """What the source has lost stays stored, byte for byte, whatever is asked for."""
+def test_vanished_events_are_told(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, format_: str) -> None:
+    """Without a repair they are counted and told, nothing is written, and the task does not fail."""
     export(bucket, *filled, format=format_)
-    before = [one.identity for one in everything(s3, bucket)]
+    before = identities(s3, bucket)
     shop.delete(uuids(the_object(s3, bucket))[:3])
 
-    for repair in (False, True):
-        [found] = reconcile(bucket, filled, repair=repair)
-        assert (found["stored"], found["counted"], found["late"], found["vanished"]) == (12, 9, 0, 3)
-        assert found["repair"] is None
+    [found] = reconcile(bucket, filled)
 
-    with pytest.raises(AirflowSkipException):
-        re_export(found)
-    assert [one.identity for one in everything(s3, bucket)] == before
+    assert (found["stored"], found["counted"], found["late"], found["vanished"]) == (12, 9, 0, 3)
+    assert found["added"] is None
+    assert identities(s3, bucket) == before
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_late_and_vanished_in_one_window(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, format_: str) -> None:
-    """Where events came and others went, the net is told, the repair refused, and the windows after it repaired."""
-    noon = filled.start + 12 * HOUR
-    morning, evening = Span(filled.start, noon), Span(noon, filled.end)
+@pytest.mark.parametrize("how", ["fail", "warn", "by hand"])
+def test_vanished_events_are_recorded(
+    shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, format_: str, how: str
+) -> None:
+    """A repair keeps what the source has lost, byte for byte, records which it is, and fails unless told to warn."""
+    export(bucket, *filled, format=format_)
+    stored, before = the_object(s3, bucket), identities(s3, bucket)
+    lost = uuids(stored)[:3]
+    shop.delete(lost)
+    told = "0 of the 12 stored events of .* otherwise by now, and 3 no longer"
+
+    if how == "warn":
+        [found] = reconcile(bucket, filled, repair=True, on_source_change="warn")
+    elif how == "fail":
+        message, [found] = failure(bucket, filled, repair=True)
+        assert re.search(told, message)
+    else:
+        [found] = reconcile(bucket, filled)
+        with pytest.raises(AirflowFailException, match=told):
+            execute({}, s3_bucket=bucket, **re_export(found))
+
+    assert (found["late"], found["vanished"], found["added"]) == (0, 3, None if how == "by hand" else 0)
+    after = identities(s3, bucket)
+    assert len(after) == len(before) + 1
+    assert set(before) < set(after)
+    [record] = later(receipts(s3, bucket))
+    assert (record["object"], record["changed"], record["vanished"]) == (None, [], sorted(lost))
+    # What is recorded is what the last receipt tells from then on.
+    assert reconcile(bucket, filled, repair=True) == []
+    assert identities(s3, bucket) == after
+
+
+def halves(span: Span) -> tuple[Span, Span]:
+    noon = span.start + 12 * HOUR
+    return Span(span.start, noon), Span(noon, span.end)
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("how", ["fail", "warn"])
+def test_late_and_vanished_in_one_window(
+    shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, format_: str, how: str
+) -> None:
+    """Where events came and others went, the net is told and both are mended, as are the windows after it."""
+    morning, evening = halves(filled)
     for half in (morning, evening):
         export(bucket, *half, format=format_)
     mixed, plain = objects(s3, bucket)
-    shop.delete(uuids(mixed)[:1])
+    [lost] = uuids(mixed)[:1]
+    shop.delete([lost])
     add(shop, morning, 3)
     add(shop, evening, 1)
 
-    found = reconcile(bucket, filled, repair=True)
+    if how == "warn":
+        found = reconcile(bucket, filled, repair=True, on_source_change="warn")
+    else:
+        message, found = failure(bucket, filled, repair=True)
+        assert re.search(f"0 of the {len(uuids(mixed))} stored events .* and 1 no longer", message)
+        assert "3 new events were added" in message
 
-    assert [(one["late"], one["vanished"], one["repair"]) for one in found] == [(2, 0, "refused"), (1, 0, "done")]
-    kept, mended = objects(s3, bucket)
-    assert kept.identity == mixed.identity
-    assert uuids(mended) == shop.uuids(*evening)
-    assert uuids(mended) != uuids(plain)
-    assert len(receipts(s3, bucket)) == 3
-    # Mapped tasks come to the same end.
-    with pytest.raises(AirflowFailException, match="1 of the stored ones are no longer among them"):
-        execute({}, s3_bucket=bucket, **re_export(found[0]))
-    assert objects(s3, bucket)[0].identity == mixed.identity
+    assert [(one["late"], one["vanished"], one["added"]) for one in found] == [(2, 0, 3), (1, 0, 1)]
+    assert {mixed.identity, plain.identity} < {one.identity for one in objects(s3, bucket)}
+    assert by_window(objects(s3, bucket)) == {
+        mixed.key: sorted([lost, *shop.uuids(*morning)]),
+        plain.key: sorted(shop.uuids(*evening)),
+    }
+    kept = receipts(s3, bucket)
+    assert [one["vanished"] for one in kept if one["object"] is None] == [[lost]]
+    assert (len(kept), len(objects(s3, bucket))) == (5, 4)
+    assert reconcile(bucket, filled, repair=True) == []
+
+
+def test_late_and_vanished_in_one_mapped_window(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str) -> None:
+    """Mapped tasks come to the same end, whether more came or more went; a window whose count fits is skipped."""
+    morning, evening = halves(filled)
+    for half in (morning, evening):
+        export(bucket, *half)
+    stored = {one.key: uuids(one) for one in objects(s3, bucket)}
+    lost = {key: each[:number] for (key, each), number in zip(stored.items(), (1, 3), strict=True)}
+    shop.delete([uuid for each in lost.values() for uuid in each])
+    for half in (morning, evening):
+        add(shop, half, 2)
+
+    found = reconcile(bucket, filled)
+    for one in found:
+        with pytest.raises(AirflowFailException, match="2 new events were added"):
+            execute({}, s3_bucket=bucket, **re_export(one))
+
+    assert [(one["late"], one["vanished"]) for one in found] == [(1, 0), (0, 1)]
+    assert by_window(objects(s3, bucket)) == {
+        key: sorted([*lost[key], *shop.uuids(*half)]) for key, half in zip(stored, (morning, evening), strict=True)
+    }
+    with pytest.raises(AirflowSkipException):
+        re_export(found[0] | {"late": 0})
+
+
+def test_a_repair_that_fails_after_another(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str) -> None:
+    """What was recorded before a failure is told with it: another try would have nothing to tell of it."""
+    morning, evening = halves(filled)
+    for half in (morning, evening):
+        export(bucket, *half)
+    first, second = objects(s3, bucket)
+    shop.delete(uuids(first)[:1])
+    add(shop, evening, 1)
+    s3.client().put_object(
+        Bucket=bucket, Key=second.key, Body=b"-" * len(second.body), Metadata=second.head["Metadata"]
+    )
+
+    message, found = failure(bucket, filled, repair=True)
+
+    assert re.search(rf"^s3://{bucket}/{second.key} was altered.*; The API gives .* and 1 no longer", message)
+    assert [(one["vanished"], one["added"]) for one in found] == [(1, 0), (0, None)]
 
 
 def test_as_many_came_as_went(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str) -> None:
-    """A count does not show it; a sample does."""
+    """A count does not show it; a sample does, which records nothing, and never fails."""
     export(bucket, *filled)
+    before = identities(s3, bucket)
     lost = uuids(the_object(s3, bucket))[4]
     shop.delete([lost])
     add(shop, filled, 1)
 
     assert reconcile(bucket, filled, repair=True) == []
-    [found] = reconcile(bucket, filled, sample=ALL)
+    [found] = reconcile(bucket, filled, sample=ALL, repair=True)
     assert (found["late"], found["vanished"], found["gone"], found["changed"]) == (0, 0, [lost], [])
+    assert found["added"] is None
+    assert identities(s3, bucket) == before
 
 
 # Samples.
@@ -432,7 +548,7 @@ def test_a_changed_event_is_found(shop: Sandbox, s3: LocalS3, filled: Span, buck
 
     changed = {one["uuid"]: one["fields"] for one in found["changed"]}
     assert changed == {stored[3]: ["object_id", "url"], stored[5]: ["remote_addr"]}
-    assert (found["sampled"], found["gone"], found["user_changed"]) == (len(stored), [], {"events": 0, "fields": []})
+    assert (found["sampled"], found["gone"], found["user_moved"]) == (len(stored), [], 0)
     assert (found["late"], found["vanished"]) == (0, 0)
 
 
@@ -480,7 +596,7 @@ def test_what_counts_as_a_change(
 def test_what_is_known_of_a_person_is_told_apart(
     shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, format_: str
 ) -> None:
-    """A change in ``user`` alone is no changed event; together with another field it is one."""
+    """A change in ``user`` alone is no changed event, but for who it is; nor does it hide that of another field."""
     export(bucket, *filled, format=format_)
     stored = events(the_object(s3, bucket))
     shop.update(stored[1]["uuid"], user=stored[1]["user"] | {"last_login": "2030-01-01T00:00:00Z"})
@@ -490,27 +606,27 @@ def test_what_is_known_of_a_person_is_told_apart(
 
     [found] = reconcile(bucket, filled, sample=ALL)
 
-    assert found["changed"] == [{"uuid": stored[4]["uuid"], "fields": ["url", "user.phone"]}]
-    assert found["user_changed"] == {"events": 3, "fields": ["user", "user.email", "user.last_login", "user.more"]}
-    assert found["gone"] == []
+    assert found["changed"] == [
+        {"uuid": stored[3]["uuid"], "fields": ["user.pk"]},
+        {"uuid": stored[4]["uuid"], "fields": ["url"]},
+    ]
+    assert (found["user_moved"], found["gone"]) == (2, [])
 
 
 def test_a_person_behind_a_pseudonym(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str) -> None:
     """What was masked or dropped cannot change; what has a pseudonym shows that it did."""
     export(bucket, *filled, **KINDS["hmac"])
     stored = events(the_object(s3, bucket))
-    user = stored[1]["user"] | {"email": "user7@example.com"}
-    for uuid, fields in (
-        (stored[1]["uuid"], {"phone": "0", "avatar": "planted.png"}),
-        (stored[2]["uuid"], {"email": "new@example.com"}),
+    for event, fields in (
+        (stored[1], {"phone": "0", "avatar": "planted.png"}),
+        (stored[2], {"email": "new@example.com"}),
     ):
-        shop.update(uuid, user=user | fields)
+        email = f"user{event['user']['pk']}@example.com"
+        shop.update(event["uuid"], user=event["user"] | {"email": email} | fields)
 
     [found] = reconcile(bucket, filled, sample=ALL, redact_conn_id="pseudonyms")
 
-    assert found["changed"] == []
-    assert "user.email" in found["user_changed"]["fields"]
-    assert not {"user.phone", "user.avatar"} & set(found["user_changed"]["fields"])
+    assert (found["changed"], found["user_moved"]) == ([], 1)
 
 
 def test_deleted_events_are_gone(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str) -> None:
@@ -597,6 +713,56 @@ def test_the_key_of_pseudonyms_is_needed(
     assert [one["late"] for one in reconcile(bucket, filled)] == [1, 1]
 
 
+@pytest.mark.parametrize("format_", ["jsonl.gz", "jsonl"])
+def test_an_older_version_of_the_policy(
+    shop: Sandbox, s3: LocalS3, connect: Connect, bucket: str, day: Span, format_: str
+) -> None:
+    """What an older version stored, which removed less, is neither refused nor called changed; other fields are."""
+    secrets = {"password": "planted-word", "size": 1}
+    shop.insert({"timestamp": time, "user": 7, "post_data": secrets} for time in spread(day, 4))
+    connect(shop)
+    export(bucket, *day, redact="credentials", format=format_)
+    stored_by_an_older_version(s3, bucket, REDACTED, "planted-word")
+    stored = uuids(the_object(s3, bucket))
+    assert reconcile(bucket, day, sample=ALL) == []
+    add(shop, day, 2, post_data=secrets)
+
+    [mended] = reconcile(bucket, day, repair=True)
+
+    assert (mended["late"], mended["added"]) == (2, 2)
+    assert sorted(one["redaction"]["version"] for one in receipts(s3, bucket)) == [0, 1]
+    # Of two objects, one by each version.
+    assert reconcile(bucket, day, sample=ALL) == []
+    shop.update(stored[1], url="https://shop.example.com/other/")
+    [found] = reconcile(bucket, day, sample=ALL)
+    assert found["changed"] == [{"uuid": stored[1], "fields": ["url"]}]
+
+
+def stored_by_an_older_version(s3: LocalS3, bucket: str, removed: str, kept: str) -> None:
+    """Let a bucket's only object be one that was stored before its policy removed ``kept``."""
+    stored, [one] = the_object(s3, bucket), [one for one in everything(s3, bucket) if one.is_receipt]
+    content = b"".join(line + b"\n" for line in lines_of(stored)).replace(removed.encode(), kept.encode())
+    assert kept.encode() in content
+    body = gzip.compress(content, mtime=0) if stored.key.endswith(".gz") else content
+    receipt = json.loads(one.body)
+    receipt["redaction"]["version"] = 0
+    receipt["object"] |= {
+        "size": len(body),
+        "sha256": hashlib.sha256(body).hexdigest(),
+        "content_sha256": hashlib.sha256(content).hexdigest(),
+    }
+    key, written = renamed(receipt)
+    client = s3.client()
+    client.delete_object(Bucket=bucket, Key=one.key)
+    metadata = stored.head["Metadata"] | {"akinon-sha256": receipt["object"]["sha256"]}
+    client.put_object(Bucket=bucket, Key=stored.key, Body=body, Metadata=metadata)
+    client.put_object(Bucket=bucket, Key=key, Body=written)
+
+
+def lines_of(stored: Stored) -> list[bytes]:
+    return stored.body.splitlines() if stored.key.endswith(".jsonl") else stored.lines
+
+
 # Records as no sandbox makes them.
 
 WEIRD = (
@@ -676,6 +842,7 @@ def test_a_wrong_sample(shop: Sandbox, filled: Span, bucket: str, sample: Any) -
         ({"start": None}, "start is missing"),
         ({"start": "2026-01-01"}, "start='2026-01-01'"),
         ({"extra_args": {"Nonsense": 1}}, "extra_args has the unknown name 'Nonsense'"),
+        ({"on_source_change": "ignore"}, "on_source_change='ignore' is not known"),
     ],
 )
 def test_wrong_parameters(shop: Sandbox, filled: Span, bucket: str, arguments: dict[str, Any], problem: str) -> None:
@@ -698,23 +865,37 @@ def test_an_altered_receipt(shop: Sandbox, s3: LocalS3, filled: Span, bucket: st
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-@pytest.mark.parametrize("task", [reconcile, export])
-def test_a_damaged_object(
-    shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, format_: str, task: Callable[..., Any]
-) -> None:
-    """An object that does not read as it was written is named, whether it is sampled or about to be replaced."""
+def test_a_damaged_object(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, format_: str) -> None:
+    """An object that does not read as it was written is named where it is sampled, and is never built upon."""
     key = export(bucket, *filled, format=format_)["key"]
     [stored] = objects(s3, bucket)
     damaged = stored.body[:40] + b"{" + stored.body[41 : len(stored.body) // 2]
     s3.client().put_object(Bucket=bucket, Key=key, Body=damaged, Metadata=stored.head["Metadata"])
     add(shop, filled, 1)
+    before = identities(s3, bucket)
 
-    arguments = (*filled,) if task is export else (filled,)
-    options: dict[str, Any] = {"format": format_} if task is export else {"sample": ALL}
-    with pytest.raises(AirflowFailException, match="is damaged: it does not read as it was written") as caught:
-        task(bucket, *arguments, **options)
-    assert str(caught.value).startswith(key)
-    assert objects(s3, bucket)[0].body == damaged
+    assert refusal(bucket, filled, sample=ALL).startswith(f"{key} is damaged: it does not read as it was written")
+    altered = f"s3://{bucket}/{key} has {len(damaged)} bytes, and {len(stored.body)} by its receipt: it was altered"
+    assert refusal(bucket, filled, repair=True).startswith(altered)
+
+    assert identities(s3, bucket) == before
+
+
+def test_a_receipt_that_is_gone(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str) -> None:
+    """An object whose receipt was removed gets no fresh one, where a later receipt names what is gone."""
+    first = export(bucket, *filled)["receipt"]
+    lost = uuids(the_object(s3, bucket))[:1]
+    shop.delete(lost)
+    reconcile(bucket, filled, repair=True, on_source_change="warn")
+    s3.client().delete_object(Bucket=bucket, Key=first)
+    add(shop, filled, 1)
+    before = identities(s3, bucket)
+
+    message = refusal(bucket, filled, repair=True)
+
+    assert f"The receipt {first.split('.')[-3]} of s3://{bucket}/" in message
+    assert "is gone, which a later one names" in message
+    assert identities(s3, bucket) == before
 
 
 def test_a_key_that_is_refused(shop: Sandbox, connect: Connect, filled: Span, bucket: str) -> None:
@@ -761,12 +942,10 @@ def test_no_personal_data_and_no_key(
     shop.delete(stored[2:3])
     add(shop, day, 3, **fields)
 
-    found = reconcile(bucket, day, sample=ALL, repair=True, redact_conn_id="pseudonyms")
+    found = reconcile(bucket, day, sample=ALL, repair=True, on_source_change="warn", redact_conn_id="pseudonyms")
 
-    assert [(one["late"], one["repair"], len(one["changed"]), len(one["gone"])) for one in found] == [
-        (2, "refused", 1, 1)
-    ]
-    assert found[0]["user_changed"] == {"events": 1, "fields": ["user.email"]}
+    assert [(one["late"], one["added"], len(one["changed"]), len(one["gone"])) for one in found] == [(2, 3, 1, 1)]
+    assert found[0]["user_moved"] == 1
     out, err = capfd.readouterr()
     logged = (
         caplog.text + "".join(f"{record.getMessage()} {record.args!r}\n" for record in caplog.records) + out + err

@@ -42,6 +42,7 @@ from tests.support.sealed import (
     NOBODY,
     PREFIX,
     PRIVATE_PEM,
+    RECORDED,
     REPEATED,
     START,
     Archive,
@@ -112,7 +113,7 @@ def test_the_first_seal(s3: LocalS3, archive: Archive, exported: Bucket) -> None
     stored, said = sealing.head, sealing.head.seal
     body = exported.read(stored.key)
     jsonschema.validate(json.loads(body), seal_schema(), jsonschema.Draft202012Validator)
-    assert (sealing.written, sealing.superseding, str(sealing.chain)) == (True, (), archive.chain)
+    assert (sealing.written, sealing.late, str(sealing.chain)) == (True, (), archive.chain)
     assert (stored.sha256, said.encode()) == (hashlib.sha256(body).hexdigest(), body)
     assert stored.key == f"{PREFIX}_seals/{archive.chain.replace(':', '_').replace('/', '_')}/_000001.seal.json"
     assert s3.client().head_object(Bucket=exported.name, Key=stored.key)["ContentType"] == "application/json"
@@ -138,7 +139,8 @@ def test_a_chain(archive: Archive) -> None:
     assert [each["previous"] for each in seals] == [None, *archive.heads[:3]]
     assert [hashlib.sha256(body).hexdigest() for body in bodies] == list(archive.heads)
     entries = [entry["receipt"] for each in seals for entry in each["receipts"]]
-    assert len(entries) == len(set(entries)) == 4 * LENGTH + 1
+    # Of a day with late events, and of one with a record of changes, there are two.
+    assert len(entries) == len(set(entries)) == 4 * LENGTH + 2
 
 
 def test_without_a_key(exported: Bucket) -> None:
@@ -159,7 +161,7 @@ def test_sealing_again_writes_nothing(s3: LocalS3, exported: Bucket) -> None:
             seal(exported, period_of(1), key=None),
             seal(exported, window_of(1), known_heads=[first.head.sha256]),
         ):
-            assert (again.head, again.written, again.superseding) == (first.head, False, ())
+            assert (again.head, again.written, again.late) == (first.head, False, ())
 
 
 @pytest.mark.parametrize("before", [None, ANOTHER_KEY])
@@ -191,22 +193,40 @@ def test_what_ends_later_is_left_for_the_next_seal(archive: Archive, exported: B
 
 
 def test_a_late_export_goes_into_the_next_seal(s3: LocalS3, archive: Archive) -> None:
-    """The digest that was sealed stays in its seal; the one that supersedes it is told, also in the same period."""
+    """What was sealed stays in its seal; the receipt that came after it is told, also in the same period."""
     again = archive.receipt(REPEATED)
-    early = {key: body for key, body in archive.of_days(days_of(1)).items() if key != again} | archive.before
-    bucket = bucket_with(s3, {key: body for key, body in early.items() if date_in(key) in dates(days_of(1))})
+    late = (again, archive.late(REPEATED))
+    bucket = bucket_with(s3, {key: body for key, body in archive.of_days(days_of(1)).items() if key not in late})
     first = seal(bucket, period_of(1))
     put(s3, bucket.name, archive.of_days([REPEATED]))
 
     second = seal(bucket, period_of(1))
 
     assert [entry.receipt for entry in second.head.seal.receipts] == sha256s(archive, REPEATED)
-    assert second.superseding == tuple(second.head.seal.receipts)
-    assert first.superseding == ()
+    assert [entry.object for entry in second.late] == [archive.late(REPEATED)]
+    assert second.late == tuple(second.head.seal.receipts)
+    assert first.late == ()
     assert second.head.seal.previous == first.head.sha256
     assert files_of(s3, bucket.name)[first.head.key] == first.head.seal.encode()
-    assert json.loads(archive.files[again])["supersedes"][0] in [e.receipt for e in first.head.seal.receipts]
+    assert json.loads(archive.files[again])["previous"][0] in [e.receipt for e in first.head.seal.receipts]
     assert verify(bucket).counts == {"ok": LENGTH}
+
+
+def test_a_record_of_changes_goes_into_the_next_seal(s3: LocalS3, archive: Archive) -> None:
+    """A receipt without an object is sealed like any other, beside its window's first object."""
+    record, day = archive.receipt(RECORDED), archive.of_days([RECORDED])
+    bucket = bucket_with(s3, {key: body for key, body in day.items() if key != record})
+    seal(bucket, window_of(RECORDED))
+    put(s3, bucket.name, day)
+    assert [(each.status, each.key) for each in verify(bucket).wrong] == [(Status.LEFT_OUT, archive.object(RECORDED))]
+
+    second = seal(bucket, window_of(RECORDED))
+
+    assert [(entry.receipt, entry.object) for entry in second.late] == [
+        (*sha256s(archive, RECORDED), archive.object(RECORDED))
+    ]
+    assert archive.document(record)["object"] is None
+    assert verify(bucket).counts == {"ok": 1}
 
 
 def date_in(key: str) -> str:
@@ -328,6 +348,11 @@ def spoilt(archive: Archive) -> dict[str, tuple[Files, str, type[ArchiveError]]]
             f"{key} should have .* S3 shows nothing",
             ObjectChanged,
         ),
+        "late events gone": (
+            {name: each for name, each in days.items() if name != archive.late(REPEATED)},
+            f"{archive.late(REPEATED)} should have .* S3 shows nothing",
+            ObjectChanged,
+        ),
         "a seal gone": (
             {name: each for name, each in files.items() if name != archive.seal(2)},
             "broken, so nothing was sealed: seal 2 is missing",
@@ -350,6 +375,7 @@ def spoilt(archive: Archive) -> dict[str, tuple[Files, str, type[ArchiveError]]]
         "a receipt elsewhere",
         "an object's size",
         "an object gone",
+        "late events gone",
         "a seal gone",
         "a seal altered",
         "a seal rewritten",
@@ -377,14 +403,6 @@ def test_an_unknown_head(s3: LocalS3, archive: Archive) -> None:
 
     assert "the newest seals were deleted" in str(caught.value)
     assert seal(bucket, period_of(5), known_heads=archive.heads[:3]).head.seal.number == 4
-
-
-def test_what_was_superseded_need_not_be_there(s3: LocalS3, archive: Archive) -> None:
-    """Only the object of the receipt that counts has to have its size."""
-    older, newer = (json.loads(archive.files[key])["object"]["size"] for key in archive.receipts(REPEATED))
-    assert older != newer
-
-    assert seal(bucket_with(s3, archive.of_days([REPEATED])), window_of(REPEATED)).written
 
 
 # The task
@@ -427,7 +445,7 @@ def test_what_the_task_returns(s3: LocalS3, archive: Archive, bucket: str, monke
                 "number": 1,
                 "written": True,
                 "receipts": 5,
-                "superseding": 0,
+                "late": 0,
                 "gaps": 1,
                 "overlaps": 0,
                 "signed_by": str(KEY.public),

@@ -14,7 +14,10 @@ from tests.support.sandbox_client import FLAGS, Client
 
 @pytest.fixture(scope="session")
 def plain() -> Iterator[Sandbox]:
-    """A sandbox without faults; a test that changes its events puts them outside ``[START, END)``."""
+    """A sandbox without faults; a test that changes its events puts them outside ``[START, END)``.
+
+    Its users are frozen, as those of `FLAGS` are: tests compare what one request gives with what another does.
+    """
     with Sandbox.start(**FLAGS, narrow_key="narrow") as sandbox:
         yield sandbox
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid as uuids
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import requests
@@ -211,6 +213,41 @@ def test_records_survive_as_they_were_given(plain: Sandbox, client: Client) -> N
         assert str(2**70) in response.text
     finally:
         plain.delete([uuid])
+
+
+@pytest.mark.parametrize("distorted", [False, True])
+def test_users_are_read_live(faulty, distorted: bool) -> None:
+    """The same event has another last login a second later, each user another one; nothing else of it moves."""
+    sandbox, client = faulty(events=200, freeze_users=None, unstable_order=distorted)
+    before = client.results(limit=200, sort="uuid")
+    time.sleep(1)
+    after = client.results(limit=200, sort="uuid")
+    moved = set()
+    for one, other in zip(before, after, strict=True):
+        user, later = one.pop("user"), other.pop("user")
+        assert one == other
+        if user:
+            moved.add((user["pk"], user["last_login"]))
+            assert {name for name in user if user[name] != later[name]} == {"last_login", "modified_date"}
+            assert user["last_login"] < later["last_login"]
+            assert user["modified_date"] < later["modified_date"]
+            seen = datetime.fromisoformat(user["last_login"])
+            assert timedelta(0) < datetime.now(UTC) - seen < timedelta(minutes=11)
+    people = {pk for pk, _ in moved}
+    assert len(people) > 10
+    assert len({login for _, login in moved}) > len(people) / 2
+    uuid = before[0]["uuid"]
+    sandbox.update(uuid, user={"pk": 7, "email": "x@example.com", "last_login": None})
+    shown = client.get(f"{client.url}{uuid}/", timeout=20).json()["user"]
+    assert (shown["pk"], shown["email"], list(shown)) == (7, "x@example.com", ["pk", "email", "last_login"])
+    assert datetime.fromisoformat(shown["last_login"]) > datetime.now(UTC) - timedelta(minutes=11)
+
+
+def test_frozen_users_are_those_of_the_event(client: Client) -> None:
+    """With --freeze-users an event reads the same a second later, with the user that it was made with."""
+    before = client.list(limit=200, sort="timestamp,uuid", **window()).content
+    time.sleep(1)
+    assert client.list(limit=200, sort="timestamp,uuid", **window()).content == before
 
 
 def test_the_log_tells_what_was_asked_and_given(plain: Sandbox, client: Client) -> None:

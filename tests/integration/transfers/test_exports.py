@@ -1,4 +1,4 @@
-"""What lands in S3 is what the API's database holds, byte for byte, and is replaced only where nothing is lost."""
+"""What lands in S3 is what the API's database holds, byte for byte, at a key of its own."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from airflow_provider_akinon.sandbox.s3 import LocalS3
 from tests.support.exporting import (
     DAY,
     MICROSECOND,
-    SECOND,
     Span,
     Stored,
     everything,
     execute,
     export,
     get,
+    identities,
     objects,
     records,
     refusal,
@@ -26,7 +26,7 @@ from tests.support.exporting import (
     the_object,
     url_of,
 )
-from tests.support.servers import NARROW_KEY, Connect
+from tests.support.servers import Connect
 from tests.support.wire import Wire
 from tests.support.worker import Worker
 
@@ -66,18 +66,23 @@ def test_a_window_lands_exactly(
     assert len(stored.uuids) == number
     assert stored.uuids == shop.uuids(*day)
     assert stored.lines == records(shop, day)
+    sha256 = hashlib.sha256(stored.body).hexdigest()
+    told = {"key": stored.key, "count": number, "bytes": len(stored.body), "sha256": sha256, "receipt": receipt.key}
     assert result == {
         "bucket": bucket,
         "key": stored.key,
+        "objects": [told],
         "count": number,
         "bytes": len(stored.body),
-        "sha256": hashlib.sha256(stored.body).hexdigest(),
+        "sha256": sha256,
         "content_sha256": hashlib.sha256(b"".join(line + b"\n" for line in stored.lines)).hexdigest(),
         "window": {"start": f"{day.start:%Y-%m-%d}T00:00:00.000Z", "end": f"{day.end:%Y-%m-%d}T00:00:00.000Z"},
         "receipt": receipt.key,
         "receipt_sha256": hashlib.sha256(receipt.body).hexdigest(),
+        "added": number,
+        **dict.fromkeys(("same", "user_moved", "changed", "vanished", "not_compared", "new_fields"), 0),
     }
-    assert len(json.dumps(result)) < 1000
+    assert len(json.dumps(result)) < 2000
 
 
 def test_a_line_is_the_detail_endpoints_answer(exported: Stored, shop: Sandbox) -> None:
@@ -113,7 +118,7 @@ def test_what_the_object_says_of_itself(exported: Stored, shop: Sandbox, day: Sp
 def test_a_rerun_writes_nothing(
     exported: Stored, s3: LocalS3, versioned: str, day: Span, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the API's content is the same, S3 sees no write, and the task returns the same."""
+    """While the API's content is the same, S3 sees no write, no object is read, and the task returns the same."""
     connection = s3.connection()
     with Wire(s3.url) as wire:
         connection["extra"]["endpoint_url"] = wire.url
@@ -121,9 +126,10 @@ def test_a_rerun_writes_nothing(
         results = [export(versioned, *day) for _ in range(2)]
 
     assert results[0] == results[1]
-    assert results[0]["count"] == 120
+    assert (results[0]["count"], results[0]["added"], results[0]["same"]) == (120, 0, 120)
     assert wire.requests
     assert [line for line in wire.requests if not line.startswith(("GET ", "HEAD "))] == []
+    assert [line for line in wire.requests if line.startswith("GET ") and line.endswith(".jsonl.gz")] == []
     assert the_object(s3, versioned).identity == exported.identity
     assert versions(s3, versioned) == 1 + 1
 
@@ -144,78 +150,14 @@ def test_a_write_would_have_been_seen(
     ]
 
 
-def test_late_events_are_added(exported: Stored, shop: Sandbox, s3: LocalS3, versioned: str, day: Span) -> None:
-    """A rerun that finds more events replaces the object, in the same place."""
-    late = shop.insert({"timestamp": day.start + number * SECOND} for number in range(40))
-
-    result = export(versioned, *day)
-
-    stored = the_object(s3, versioned)
-    assert result["count"] == 160
-    assert stored.key == exported.key
-    assert set(stored.uuids) == {*exported.uuids, *late}
-    assert stored.lines == records(shop, day)
-    assert versions(s3, versioned) == 2 + 2
-
-
-def test_a_key_that_sees_less_destroys_nothing(
-    exported: Stored, shop: Sandbox, s3: LocalS3, connect: Connect, versioned: str, day: Span
-) -> None:
-    """An account with fewer rights fails the task for good, and the object stays as it was."""
-    assert 0 < shop.count(*day, user=7) < 120
-    connect(shop, password=NARROW_KEY)
-
-    problem = refusal(versioned, *day)
-
-    assert f"holds 120 events, and the API now returns {shop.count(*day, user=7)}" in problem
-    assert "allow_shrink=True" in problem
-    assert the_object(s3, versioned).identity == exported.identity
-    assert versions(s3, versioned) == 1 + 1
-
-
-def test_allow_shrink_replaces(exported: Stored, shop: Sandbox, s3: LocalS3, versioned: str, day: Span) -> None:
-    """Where the author says so, the object holds what the API has now, though it is less."""
-    shop.delete(exported.uuids[:5])
-
-    assert export(versioned, *day, allow_shrink=True)["count"] == 115
-    assert the_object(s3, versioned).uuids == exported.uuids[5:]
-
-
-def test_as_many_others_are_not_the_same(
-    exported: Stored, shop: Sandbox, s3: LocalS3, versioned: str, day: Span
-) -> None:
-    """Events that were exchanged for as many others are missed, although the count is the same."""
-    gone = exported.uuids[60]
-    shop.delete([gone])
-    shop.insert([{"timestamp": day.start + SECOND}])
-    assert shop.count(*day) == 120
-
-    problem = refusal(versioned, *day)
-
-    assert f"1 of the stored ones are no longer among them, such as {gone}" in problem
-    assert the_object(s3, versioned).identity == exported.identity
-
-
-def test_a_changed_user_is_kept(exported: Stored, shop: Sandbox, s3: LocalS3, versioned: str, day: Span) -> None:
-    """The user of an event is joined live: a change of it alone replaces the object."""
-    shop.update(exported.uuids[3], user={"pk": 7, "last_login": "2027-01-01T00:00:00Z"})
-
-    export(versioned, *day)
-
-    stored = the_object(s3, versioned)
-    assert stored.uuids == exported.uuids
-    assert [place for place in range(120) if stored.lines[place] != exported.lines[place]] == [3]
-    assert stored.lines == records(shop, day)
-
-
 def test_a_foreign_object_is_left_alone(shop: Sandbox, s3: LocalS3, connect: Connect, bucket: str, day: Span) -> None:
-    """What somebody else put at the key is not replaced, whatever is allowed."""
+    """What somebody else put at the key is left alone, whatever is allowed."""
     s3.client().put_object(Bucket=bucket, Key="mine.gz", Body=b"mine", Metadata={"akinon-count": "0"})
     before = the_object_raw(s3, bucket)
     connect(shop)
 
-    for allow_shrink in (False, True):
-        problem = refusal(bucket, *day, s3_key="mine.gz", allow_shrink=allow_shrink)
+    for on_source_change in ("fail", "warn"):
+        problem = refusal(bucket, *day, s3_key="mine.gz", on_source_change=on_source_change)
         assert f"s3://{bucket}/mine.gz is no export of ours" in problem
     assert the_object_raw(s3, bucket) == before
 
@@ -230,10 +172,18 @@ def test_an_export_of_something_else_is_left_alone(
     if what == "source":
         connect(shop, host=shop.url.replace("127.0.0.1", "localhost"))
 
-    problem = refusal(versioned, day.start, end, s3_key=exported.key, **other, allow_shrink=True)
+    before = identities(s3, versioned)
 
+    # By its receipt, and without one by its metadata.
+    problem = refusal(versioned, day.start, end, s3_key=exported.key, **other)
+    assert f"is the receipt of an export with the {what} " in problem
+    assert identities(s3, versioned) == before
+    for one in everything(s3, versioned):
+        if one.is_receipt:
+            s3.client().delete_object(Bucket=versioned, Key=one.key)
+    problem = refusal(versioned, day.start, end, s3_key=exported.key, **other)
     assert f"is an export with the {what} " in problem
-    assert the_object(s3, versioned).identity == exported.identity
+    assert [one.identity for one in everything(s3, versioned)] == [exported.identity]
 
 
 def test_two_attempts_at_once(shop: Sandbox, s3: LocalS3, connect: Connect, bucket: str, day: Span) -> None:

@@ -19,7 +19,7 @@ from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from airflow_provider_akinon.transfers.audit_events_to_s3 import AuditEventsToS3Operator
 from tests.support.dag_runs import DagRuns
-from tests.support.exporting import SECOND, Span, Stored, everything, export, refusal, spread, the_object
+from tests.support.exporting import SECOND, Span, Stored, everything, export, lasting, refusal, spread, the_object
 from tests.support.servers import Connect
 from tests.support.wire import Wire
 
@@ -111,28 +111,26 @@ def test_a_legal_hold(s3: LocalS3, locking: str, filled: Span) -> None:
     assert [one.head.get("ObjectLockLegalHoldStatus") for one in both(s3, locking)] == ["ON", "ON"]
 
 
-def test_a_locked_object_gets_a_new_version(shop: Sandbox, s3: LocalS3, locking: str, filled: Span) -> None:
-    """Late events go into a new version; the locked one can be read, is as it was, and its receipt is still there."""
-    client = s3.client()
-    export(locking, *filled, extra_args=LOCK)
-    first, told = both(s3, locking)
+@pytest.mark.parametrize("format_", ["jsonl.gz", "jsonl", "parquet"])
+def test_late_events_and_records_are_locked_alike(
+    shop: Sandbox, s3: LocalS3, locking: str, filled: Span, format_: str
+) -> None:
+    """Late events and records of changes are created under the lock, and what is locked gets no other version."""
+    arguments: dict[str, Any] = {"extra_args": {**LOCK, "Tagging": "team=security"}, "format": format_}
+    export(locking, *filled, **arguments)
+    before = [one.identity for one in everything(s3, locking)]
     shop.insert([{"timestamp": filled.start + SECOND}])
+    shop.update(shop.uuids(*filled)[0], url="/rewritten/")
 
-    export(locking, *filled, extra_args=LOCK)
+    export(locking, *filled, on_source_change="warn", **arguments)
 
-    second = the_object(s3, locking)
-    assert len(second.uuids) == 31
-    assert second.head["VersionId"] != first.head["VersionId"]
-    assert second.head["ObjectLockMode"] == "COMPLIANCE"
-    answer = client.get_object(Bucket=locking, Key=first.key, VersionId=json.loads(told.body)["object"]["version_id"])
-    with answer["Body"] as body:
-        assert body.read() == first.body
-    assert answer["ObjectLockRetainUntilDate"] == UNTIL
-    kept = [one for one in everything(s3, locking) if one.is_receipt]
-    assert len(kept) == 2
-    assert told.identity in [one.identity for one in kept]
-    assert all(one.head["ObjectLockMode"] == "COMPLIANCE" for one in kept)
-    assert versions(s3, locking) == 4
+    after = everything(s3, locking)
+    assert [one.identity for one in after if one.identity in before] == before
+    assert [one.is_receipt for one in after].count(True) == 3
+    assert len(after) == versions(s3, locking) == 5
+    for one in after:
+        assert (one.head["ObjectLockMode"], one.head["ObjectLockRetainUntilDate"]) == ("COMPLIANCE", UNTIL)
+        assert s3.client().get_object_tagging(Bucket=locking, Key=one.key)["TagSet"]
 
 
 def test_a_rerun_leaves_a_lock_alone(s3: LocalS3, locking: str, filled: Span) -> None:
@@ -157,28 +155,30 @@ def test_a_bucket_without_object_lock(s3: LocalS3, bucket: str, filled: Span) ->
 
 
 @pytest.mark.parametrize("format_", ["jsonl.gz", "jsonl", "parquet"])
-def test_versions_are_told_and_kept(shop: Sandbox, s3: LocalS3, bucket: str, filled: Span, format_: str) -> None:
-    """The receipt names the object's version; a re-export makes another, and the old one can still be read."""
+def test_versions_are_told(shop: Sandbox, s3: LocalS3, bucket: str, filled: Span, format_: str) -> None:
+    """Each receipt names its object's version, and an export of late events makes no further one of the first."""
     client = s3.client()
     client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     export(bucket, *filled, format=format_)
     first, told = both(s3, bucket)
-    version = json.loads(told.body)["object"]["version_id"]
-    assert version == first.head["VersionId"]
+    assert json.loads(told.body)["object"]["version_id"] == first.head["VersionId"]
     shop.insert([{"timestamp": filled.start + SECOND}])
 
     export(bucket, *filled, format=format_)
 
-    second = the_object(s3, bucket)
-    assert second.body != first.body
-    latest = [json.loads(one.body) for one in everything(s3, bucket) if one.is_receipt and one.key != told.key]
-    assert [one["object"]["version_id"] for one in latest] == [second.head["VersionId"]]
-    with client.get_object(Bucket=bucket, Key=first.key, VersionId=version)["Body"] as body:
-        assert body.read() == first.body
+    stored = everything(s3, bucket)
+    named = {
+        json.loads(one.body)["object"]["key"]: json.loads(one.body)["object"] for one in stored if one.is_receipt
+    }
+    assert {key: each["version_id"] for key, each in named.items()} == {
+        one.key: one.head["VersionId"] for one in stored if not one.is_receipt
+    }
+    assert len(named) == 2
+    assert versions(s3, bucket) == 2 + 2
 
 
 def test_versions_that_are_switched_on_later(shop: Sandbox, s3: LocalS3, bucket: str, filled: Span) -> None:
-    """An object from before the bucket kept versions has none in its receipt, and is left alone by a rerun."""
+    """An object from before the bucket kept versions has none in its receipt, and is left alone by later exports."""
     export(bucket, *filled)
     before = [one.identity[:2] for one in everything(s3, bucket)]
     s3.client().put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
@@ -188,8 +188,9 @@ def test_versions_that_are_switched_on_later(shop: Sandbox, s3: LocalS3, bucket:
     assert [one.identity[:2] for one in everything(s3, bucket)] == before
     assert json.loads(both(s3, bucket)[1].body)["object"]["version_id"] is None
     shop.insert([{"timestamp": filled.start + SECOND}])
-    export(bucket, *filled)
-    assert len(the_object(s3, bucket).uuids) == 31
+    assert export(bucket, *filled)["added"] == 1
+    assert [one.identity[:2] for one in everything(s3, bucket) if one.identity[:2] in before] == before
+    assert versions(s3, bucket) == 2 + 2
 
 
 @pytest.mark.parametrize("format_", ["jsonl.gz", "jsonl", "parquet"])
@@ -236,7 +237,7 @@ def test_encryption_with_the_stores_key(s3: LocalS3, bucket: str, filled: Span) 
     for one in (stored, receipt):
         assert s3.client().head_object(Bucket=bucket, Key=one.key)["ServerSideEncryption"] == "AES256"
     assert len(stored.uuids) == 30
-    assert export(bucket, *filled) == result
+    assert lasting(export(bucket, *filled)) == lasting(result)
 
 
 @pytest.mark.parametrize("what", ["object", "receipt"])

@@ -35,6 +35,8 @@ from tests.support.sealed import (
     HOUR,
     KEY,
     PREFIX,
+    RECORDED,
+    RECORDED_LATER,
     REPEATED,
     REPEATED_LATER,
     SEALED,
@@ -44,6 +46,7 @@ from tests.support.sealed import (
     Found,
     MemoryS3,
     archive_of,
+    beside,
     bucket_with,
     date_of,
     days_of,
@@ -65,8 +68,7 @@ pytestmark = pytest.mark.xdist_group("sealed")
 
 OK, NOT_SEALED = Status.OK, Status.NOT_SEALED
 MISSING, ALTERED, WITHOUT_RECEIPT = Status.MISSING, Status.ALTERED, Status.WITHOUT_RECEIPT
-LEFT_OUT, SUPERSEDED = Status.LEFT_OUT, Status.SUPERSEDED
-GAP, OVERLAP = Status.GAP, Status.OVERLAP
+LEFT_OUT, GAP, OVERLAP = Status.LEFT_OUT, Status.GAP, Status.OVERLAP
 NOT_SIGNED, HEAD_MISSING, NOTHING = Status.NOT_SIGNED, Status.HEAD_MISSING, Status.NOTHING
 
 SEALED_DAY, NEIGHBOUR, UNSEALED_DAY = 3, 4, 23
@@ -133,7 +135,8 @@ def forged(archive: Archive, day: int, **fields: Any) -> tuple[str, bytes, str, 
     lines = gzip.decompress(archive.files[key]).splitlines(keepends=True)[:-1]
     uuids = [json.loads(line)["uuid"] for line in lines]
     body = gzip.compress(b"".join(lines), mtime=0)
-    receipt["counts"] = dict.fromkeys(receipt["counts"], len(lines))
+    receipt["counts"] = dict.fromkeys(receipt["counts"], len(lines)) | {"vanished": 0}
+    receipt["window_uuids"] = sum_of(uuids)
     receipt["uuids_sha256"] = hashlib.sha256("".join(f"{uuid}\n" for uuid in uuids).encode()).hexdigest()
     receipt["last_timestamp"] = json.loads(lines[-1])["timestamp"]
     receipt["object"] |= {
@@ -144,9 +147,14 @@ def forged(archive: Archive, day: int, **fields: Any) -> tuple[str, bytes, str, 
     return key, body, *renamed(receipt | fields)
 
 
-def superseding(archive: Archive, day: int) -> list[str]:
-    """Return what a receipt has to say to take the place of a day's receipt."""
-    return [hashlib.sha256(archive.files[archive.receipt(day)]).hexdigest()]
+def sum_of(uuids: Iterable[str]) -> str:
+    """Return what a receipt says of all uuids of its window."""
+    return f"{sum(int(hashlib.sha256(uuid.encode()).hexdigest(), 16) for uuid in uuids) % 2**256:064x}"
+
+
+def newest(archive: Archive, day: int) -> str:
+    """Return the SHA-256 of a day's newest receipt, as the next one has to name it."""
+    return hashlib.sha256(archive.files[archive.receipt(day)]).hexdigest()
 
 
 # Objects and receipts
@@ -154,7 +162,7 @@ def superseding(archive: Archive, day: int) -> list[str]:
 
 @tampering
 def a_byte_of_an_object(archive: Archive) -> Tampering:
-    keys = [archive.object(day) for day in (SEALED_DAY, UNSEALED_DAY)]
+    keys = [archive.object(day) for day in (SEALED_DAY, UNSEALED_DAY, RECORDED)]
     files = {**archive.files, **{key: flipped(archive.files[key]) for key in keys}}
     return Tampering(files, {(ALTERED, key) for key in keys})
 
@@ -237,7 +245,7 @@ def an_object_renamed(archive: Archive) -> Tampering:
 @tampering
 def a_receipt_renamed_to_other_bytes(archive: Archive) -> Tampering:
     key = archive.receipt(SEALED_DAY)
-    files = moved(archive.files, key, key.replace(superseding(archive, SEALED_DAY)[0], "0" * 64))
+    files = moved(archive.files, key, key.replace(newest(archive, SEALED_DAY), "0" * 64))
     return Tampering(files, about(ALTERED, archive, [SEALED_DAY]))
 
 
@@ -257,9 +265,9 @@ def a_receipt_renamed_to_no_receipt(archive: Archive) -> Tampering:
 
 @tampering
 def a_receipt_copied_to_its_neighbour(archive: Archive) -> Tampering:
-    key, sha256 = archive.receipt(SEALED_DAY), superseding(archive, SEALED_DAY)[0]
-    beside = archive.receipt(NEIGHBOUR).replace(superseding(archive, NEIGHBOUR)[0], sha256)
-    return Tampering({**archive.files, beside: archive.files[key]}, about(ALTERED, archive, [NEIGHBOUR]))
+    key, sha256 = archive.receipt(SEALED_DAY), newest(archive, SEALED_DAY)
+    copy = archive.receipt(NEIGHBOUR).replace(newest(archive, NEIGHBOUR), sha256)
+    return Tampering({**archive.files, copy: archive.files[key]}, about(ALTERED, archive, [NEIGHBOUR]))
 
 
 @tampering
@@ -280,22 +288,204 @@ def object_and_receipt_renamed_consistently(archive: Archive) -> Tampering:
     return Tampering(files, {(MISSING, key), (LEFT_OUT, other), (OVERLAP, window_of(SEALED_DAY))})
 
 
+# Late events and records
+
+
+BOTH = (REPEATED, REPEATED_LATER)
+
+
 @tampering
-def a_superseded_receipt_deleted(archive: Archive) -> Tampering:
-    files = without(archive.files, archive.receipts(REPEATED)[0], archive.receipts(REPEATED_LATER)[0])
-    return Tampering(files, about(MISSING, archive, (REPEATED, REPEATED_LATER)))
+def a_byte_of_late_events(archive: Archive) -> Tampering:
+    files = {**archive.files, **{key: flipped(archive.files[key]) for key in map(archive.late, BOTH)}}
+    return Tampering(files, about(ALTERED, archive, BOTH))
+
+
+@tampering
+def the_size_of_late_events(archive: Archive) -> Tampering:
+    files = {**archive.files, **{key: archive.files[key] + b"\0" for key in map(archive.late, BOTH)}}
+    return Tampering(files, about(ALTERED, archive, BOTH))
+
+
+@tampering
+def late_events_deleted(archive: Archive) -> Tampering:
+    return Tampering(without(archive.files, *map(archive.late, BOTH)), about(MISSING, archive, BOTH))
+
+
+@tampering
+def the_first_object_deleted_beside_late_events(archive: Archive) -> Tampering:
+    return Tampering(without(archive.files, *map(archive.object, BOTH)), about(MISSING, archive, BOTH))
+
+
+@tampering
+def an_earlier_receipt_deleted(archive: Archive) -> Tampering:
+    days = (*BOTH, RECORDED, RECORDED_LATER)
+    files = without(archive.files, *(archive.receipts(day)[0] for day in days))
+    return Tampering(files, about(MISSING, archive, days))
 
 
 @tampering
 def a_late_export_taken_back(archive: Archive) -> Tampering:
-    files = without({**archive.files, **archive.before}, archive.receipt(REPEATED), archive.receipt(REPEATED_LATER))
+    gone = [key for day in BOTH for key in (archive.late(day), archive.receipt(day))]
     # That nothing is wrong with what no seal holds is what no verification can know.
-    return Tampering(files, about(MISSING, archive, [REPEATED]))
+    return Tampering(without(archive.files, *gone), about(MISSING, archive, [REPEATED]))
 
 
 @tampering
-def the_object_of_a_late_export_taken_back(archive: Archive) -> Tampering:
-    return Tampering({**archive.files, **archive.before}, about(ALTERED, archive, (REPEATED, REPEATED_LATER)))
+def the_receipt_of_late_events_deleted(archive: Archive) -> Tampering:
+    files = without(archive.files, *map(archive.receipt, BOTH))
+    found = {*about(MISSING, archive, [REPEATED]), *about(WITHOUT_RECEIPT, archive, [REPEATED_LATER])}
+    return Tampering(files, found)
+
+
+@tampering
+def a_byte_of_a_record(archive: Archive) -> Tampering:
+    days = (RECORDED, RECORDED_LATER)
+    files = {**archive.files, **{key: flipped(archive.files[key]) for key in map(archive.receipt, days)}}
+    return Tampering(files, about(ALTERED, archive, days))
+
+
+@tampering
+def a_record_deleted(archive: Archive) -> Tampering:
+    files = without(archive.files, archive.receipt(RECORDED), archive.receipt(RECORDED_LATER))
+    # Nor can it know of a record that no seal holds.
+    return Tampering(files, about(MISSING, archive, [RECORDED]))
+
+
+@tampering
+def a_record_that_vanished_events_are_removed_from(archive: Archive) -> Tampering:
+    document = archive.document(archive.receipt(RECORDED_LATER)) | {"changed": [], "vanished": []}
+    files = without(archive.files, archive.receipt(RECORDED_LATER))
+    written = dict([beside(archive.object(RECORDED_LATER), document)])
+    return Tampering(files | written, about(ALTERED, archive, [RECORDED_LATER]))
+
+
+@tampering
+def a_record_beside_other_objects(archive: Archive) -> Tampering:
+    record, sha256 = archive.files[archive.receipt(RECORDED)], newest(archive, RECORDED)
+    late, other = archive.receipt(REPEATED_LATER), archive.receipt(SEALED_DAY)
+    copies = {
+        late.replace(newest(archive, REPEATED_LATER), sha256): record,
+        other.replace(newest(archive, SEALED_DAY), sha256): record,
+    }
+    found = {*about(ALTERED, archive, (REPEATED_LATER, SEALED_DAY)), (OVERLAP, window_of(RECORDED))}
+    return Tampering(archive.files | copies, found)
+
+
+@tampering
+def receipts_copied_within_their_window(archive: Archive) -> Tampering:
+    copies = {}
+    for day in BOTH:
+        first, late = archive.receipts(day)
+        copies[first.replace(name_of(first), name_of(late))] = archive.files[late]
+    return Tampering(archive.files | copies, about(ALTERED, archive, BOTH))
+
+
+def name_of(receipt: str) -> str:
+    """Return the SHA-256 in a receipt's key."""
+    return receipt.split(".")[-3]
+
+
+@tampering
+def late_events_renumbered(archive: Archive) -> Tampering:
+    """The number before is left out: somebody removed an object with all that told of it."""
+    key, receipt = archive.late(REPEATED_LATER), archive.receipt(REPEATED_LATER)
+    document = archive.document(receipt)
+    document["object"]["key"] = key.replace(".late-1.", ".late-3.")
+    files = moved(without(archive.files, receipt), key, document["object"]["key"])
+    return Tampering(files | dict([renamed(document)]), about(MISSING, archive, [REPEATED_LATER]))
+
+
+@tampering
+def what_looks_like_late_events(archive: Archive) -> Tampering:
+    nothings = f"{PREFIX}nothing.late-9999999999999999.jsonl.gz"
+    next_ = archive.object(SEALED_DAY).replace(".jsonl.gz", ".late-1.jsonl.gz")
+    far = archive.object(NEIGHBOUR).replace(".jsonl.gz", ".late-9999999999999999.jsonl.gz")
+    files = {**archive.files, nothings: b"", next_: b"", far: b""}
+    found = {(WITHOUT_RECEIPT, nothings), *about(WITHOUT_RECEIPT, archive, [SEALED_DAY])}
+    return Tampering(files, found | about(MISSING, archive, [NEIGHBOUR]))
+
+
+@tampering
+def an_event_stored_twice(archive: Archive) -> Tampering:
+    files = with_late(archive, UNSEALED_DAY, lambda lines: lines[3:4])
+    return Tampering(files, about(ALTERED, archive, [UNSEALED_DAY]))
+
+
+@tampering
+def late_events_of_which_the_sum_is_another(archive: Archive) -> Tampering:
+    files = with_late(archive, UNSEALED_DAY, lambda _: [NEW], window_uuids="0" * 64)
+    return Tampering(files, about(ALTERED, archive, [UNSEALED_DAY]))
+
+
+@tampering
+def late_events_forged_in_sealed_time(archive: Archive) -> Tampering:
+    files = with_late(archive, SEALED_DAY, lambda _: [NEW])
+    return Tampering(files, about(LEFT_OUT, archive, [SEALED_DAY]))
+
+
+NEW = b'{"uuid":"00000000-0000-4000-8000-000000000000","timestamp":"%b"}\n'
+"""A line, but for its time."""
+
+
+def with_late(archive: Archive, day: int, late_of: Callable[[list[bytes]], list[bytes]], **fields: Any) -> Files:
+    """Add late events to a day of one object, made of its lines, with a receipt that is right but for ``fields``."""
+    receipt = archive.document(archive.receipt(day))
+    first = receipt["object"]["key"]
+    stored = gzip.decompress(archive.files[first]).splitlines(keepends=True)
+    time = json.loads(stored[0])["timestamp"]
+    late = [line.replace(b"%b", time.encode()) for line in late_of(stored)]
+    uuids = [json.loads(line)["uuid"] for line in late]
+    content = b"".join(late)
+    body = gzip.compress(content, mtime=0)
+    number = len(stored) + len(late)
+    receipt["counts"] |= {"api_after": number, "window": number, "lines": len(late), "uuids": len(late)}
+    receipt["object"] |= {
+        "key": first.replace(".jsonl.gz", ".late-1.jsonl.gz"),
+        "size": len(body),
+        "sha256": hashlib.sha256(body).hexdigest(),
+        "content_sha256": hashlib.sha256(content).hexdigest(),
+    }
+    receipt |= {
+        "uuids_sha256": hashlib.sha256("".join(f"{uuid}\n" for uuid in uuids).encode()).hexdigest(),
+        "window_uuids": sum_of([*uuids, *(json.loads(line)["uuid"] for line in stored)]),
+        "first_timestamp": json.loads(late[0])["timestamp"],
+        "last_timestamp": json.loads(late[-1])["timestamp"],
+        "previous": [newest(archive, day)],
+    }
+    return {**archive.files, receipt["object"]["key"]: body, **dict([renamed(receipt | fields)])}
+
+
+def receipt_again(archive: Archive, day: int, **counts: int) -> Files:
+    """Return the archive with a second receipt of a day's only object, with other counts and another run."""
+    document = archive.document(archive.receipt(day))
+    document["counts"] |= counts
+    document["run"] |= {"run_id": "another", "try_number": 2}
+    return {**archive.files, **dict([renamed(document)])}
+
+
+@tampering
+def receipts_of_one_object_that_contradict_each_other(archive: Archive) -> Tampering:
+    lines = archive.document(archive.receipt(UNSEALED_DAY))["counts"]["lines"] - 1
+    counts = dict.fromkeys(("uuids", "lines", "window", "api_after"), lines)
+    return Tampering(receipt_again(archive, UNSEALED_DAY, **counts), about(ALTERED, archive, [UNSEALED_DAY]))
+
+
+@tampering
+def counts_that_do_not_add_up(archive: Archive) -> Tampering:
+    document = archive.document(archive.receipt(RECORDED_LATER))
+    assert document["counts"]["vanished"] == 1
+    document["counts"]["vanished"] = 0
+    files = without(archive.files, archive.receipt(RECORDED_LATER))
+    written = dict([beside(archive.object(RECORDED_LATER), document)])
+    return Tampering(files | written, about(ALTERED, archive, [RECORDED_LATER]))
+
+
+@tampering
+def a_window_that_knows_too_few_of_its_events(archive: Archive) -> Tampering:
+    document = archive.document(archive.receipt(REPEATED_LATER))
+    document["counts"] |= {"window": 12, "api_after": 12}
+    files = without(archive.files, archive.receipt(REPEATED_LATER))
+    return Tampering(files | dict([renamed(document)]), about(ALTERED, archive, [REPEATED_LATER]))
 
 
 # Forgeries that are right in themselves
@@ -324,7 +514,7 @@ def a_receipt_redated_beside_the_old_one(archive: Archive) -> Tampering:
 
 @tampering
 def a_receipt_redated_in_place_of_the_old_one(archive: Archive) -> Tampering:
-    later = redated(archive, SEALED_DAY, -1, supersedes=superseding(archive, SEALED_DAY))
+    later = redated(archive, SEALED_DAY, -1, previous=[newest(archive, SEALED_DAY)])
     return Tampering({**archive.files, **later}, {*about(ALTERED, archive, [SEALED_DAY]), (OVERLAP, EVENING)})
 
 
@@ -354,9 +544,7 @@ def a_receipt_with_a_window_that_cannot_be(archive: Archive) -> Tampering:
 @tampering
 def a_receipt_that_is_no_text(archive: Archive) -> Tampering:
     body = archive.files[archive.receipt(UNSEALED_DAY)].replace(b'"dag_id": null', b'"dag_id": "\xff"')
-    key = archive.receipt(UNSEALED_DAY).replace(
-        superseding(archive, UNSEALED_DAY)[0], hashlib.sha256(body).hexdigest()
-    )
+    key = archive.receipt(UNSEALED_DAY).replace(newest(archive, UNSEALED_DAY), hashlib.sha256(body).hexdigest())
     files = {**without(archive.files, archive.receipt(UNSEALED_DAY)), key: body}
     return Tampering(files, {*about(ALTERED, archive, [UNSEALED_DAY]), (GAP, window_of(UNSEALED_DAY))})
 
@@ -377,9 +565,9 @@ def a_forgery_with_the_old_receipt_removed(archive: Archive) -> Tampering:
 
 
 @tampering
-def a_forgery_that_supersedes(archive: Archive) -> Tampering:
-    key, body, receipt, written = forged(archive, SEALED_DAY, supersedes=superseding(archive, SEALED_DAY))
-    return Tampering({**archive.files, key: body, receipt: written}, {(SUPERSEDED, key)})
+def a_forgery_that_names_the_old_receipt(archive: Archive) -> Tampering:
+    key, body, receipt, written = forged(archive, SEALED_DAY, previous=[newest(archive, SEALED_DAY)])
+    return Tampering({**archive.files, key: body, receipt: written}, {(ALTERED, key)})
 
 
 @tampering
@@ -389,19 +577,19 @@ def a_forgery_beside_the_old_receipt(archive: Archive) -> Tampering:
 
 
 @tampering
-def a_forgery_that_supersedes_by_other_filters(archive: Archive) -> Tampering:
-    sealed = superseding(archive, SEALED_DAY)
-    key, body, receipt, written = forged(archive, SEALED_DAY, supersedes=sealed, filters={"user": 7})
+def a_forgery_by_other_filters(archive: Archive) -> Tampering:
+    sealed = [newest(archive, SEALED_DAY)]
+    key, body, receipt, written = forged(archive, SEALED_DAY, previous=sealed, filters={"user": 7})
     files = {**archive.files, key: body, receipt: written}
     # Of the chain that it makes up there is no seal.
     return Tampering(files, {(ALTERED, key), (NOT_SIGNED, f"{archive.chain} user=7")})
 
 
 @tampering
-def a_forgery_that_supersedes_from_another_source(archive: Archive) -> Tampering:
-    sealed = superseding(archive, SEALED_DAY)
+def a_forgery_from_another_source(archive: Archive) -> Tampering:
+    sealed = [newest(archive, SEALED_DAY)]
     source = {"host": "elsewhere.example.com", "remote_id": 1}
-    key, body, receipt, written = forged(archive, SEALED_DAY, supersedes=sealed, source=source)
+    key, body, receipt, written = forged(archive, SEALED_DAY, previous=sealed, source=source)
     files = {**archive.files, key: body, receipt: written}
     return Tampering(files, {(ALTERED, key), (NOT_SIGNED, "elsewhere.example.com/remote/1")})
 
@@ -430,8 +618,7 @@ def an_object_without_receipt(archive: Archive) -> Tampering:
 @tampering
 def the_chains_beginning_deleted(archive: Archive) -> Tampering:
     files = without(archive.files, archive.seal(1))
-    late = about(LEFT_OUT, archive, set(days_of(1)) - {REPEATED}) | about(SUPERSEDED, archive, [REPEATED])
-    return Tampering(files, {(MISSING, archive.seal(1)), *late})
+    return Tampering(files, {(MISSING, archive.seal(1)), *about(LEFT_OUT, archive, days_of(1))})
 
 
 @tampering
@@ -443,7 +630,7 @@ def a_seal_in_the_middle_deleted(archive: Archive) -> Tampering:
 @tampering
 def two_seals_in_a_row_deleted(archive: Archive) -> Tampering:
     files = without(archive.files, archive.seal(2), archive.seal(3))
-    late = about(LEFT_OUT, archive, [*days_of(2), *days_of(3)]) | about(SUPERSEDED, archive, [REPEATED])
+    late = about(LEFT_OUT, archive, [*days_of(2), *days_of(3), REPEATED])
     return Tampering(files, {(MISSING, archive.seal(2)), *late})
 
 
@@ -482,7 +669,7 @@ def a_byte_of_the_newest_seal(archive: Archive) -> Tampering:
 @tampering
 def seals_swapped(archive: Archive) -> Tampering:
     files = swapped(archive.files, archive.seal(2), archive.seal(3))
-    late = about(LEFT_OUT, archive, [*days_of(2), *days_of(3)]) | about(SUPERSEDED, archive, [REPEATED])
+    late = about(LEFT_OUT, archive, [*days_of(2), *days_of(3), REPEATED])
     return Tampering(files, {(ALTERED, archive.seal(2)), (ALTERED, archive.seal(3)), *late})
 
 
@@ -517,7 +704,7 @@ def a_seal_added_without_the_key(archive: Archive) -> Tampering:
 def rebuilt(archive: Archive, key: Any) -> Tampering:
     """Forge a day and all seals after it, each of them right in itself."""
     key_of_object, body, receipt, written = forged(archive, SEALED_DAY)
-    old, new = superseding(archive, SEALED_DAY)[0], hashlib.sha256(written).hexdigest()
+    old, new = newest(archive, SEALED_DAY), hashlib.sha256(written).hexdigest()
     files = {**without(archive.files, archive.receipt(SEALED_DAY)), key_of_object: body, receipt: written}
     previous = None
     for number in range(1, 5):
@@ -569,6 +756,10 @@ def test_tampering_is_found(s3: LocalS3, archive: Archive, name: str) -> None:
     assert right(report) == expected_of(archive, tampered)
 
 
+def bytes_of(archive: Archive, days: Iterable[int]) -> int:
+    return sum(len(archive.files[key]) for day in days for key in archive.objects(day))
+
+
 def expected_of(archive: Archive, tampered: Tampering) -> dict[str, Status]:
     """Return the days with which nothing may be wrong, each with its status."""
     named = {place for _, place in tampered.found} | {archive.object(day) for day in tampered.gone}
@@ -590,7 +781,7 @@ def test_an_archive_that_nobody_touched(archive: Archive, untouched: Bucket) -> 
         assert right(report) == expected_of(archive, Tampering({}, set()))
         assert [each.window for each in report.findings] == [window_of(day) for day in DAYS]
         assert {each.chain for each in report.findings} == {archive.chain}
-        assert report.bytes_read == sum(len(archive.files[archive.object(day)]) for day in DAYS)
+        assert report.bytes_read == bytes_of(archive, DAYS)
         assert report.place == f"s3://{untouched.name}/{PREFIX}"
         assert report.signatures_checked == (signed_by is not None)
         [chain] = report.chains
@@ -633,7 +824,7 @@ def test_a_stretch_of_time(archive: Archive, untouched: Bucket, days: range, sta
 
     assert right(report) == {archive.object(day): OK if day in SEALED else NOT_SEALED for day in days}
     assert report.wrong == ()
-    assert report.bytes_read == sum(len(archive.files[archive.object(day)]) for day in days)
+    assert report.bytes_read == bytes_of(archive, days)
 
 
 def test_time_that_no_window_covers(untouched: Bucket) -> None:
@@ -662,6 +853,87 @@ def test_progress_is_told(untouched: Bucket) -> None:
     assert told == [(done, len(DAYS)) for done in range(1, len(DAYS) + 1)]
 
 
+# What is right
+
+
+def test_two_receipts_of_one_object(s3: LocalS3, archive: Archive) -> None:
+    """They are fine where they differ only in run, times and what the API counted, as where two tasks met."""
+    report = verify(bucket_with(s3, receipt_again(archive, UNSEALED_DAY, api_before=11)))
+
+    assert report.wrong == ()
+    assert right(report) == expected_of(archive, Tampering({}, set()))
+
+
+def test_late_events_of_an_own_key(s3: LocalS3, archive: Archive) -> None:
+    """Late events beside a key that ends like no format belong to its window, also where their receipt is gone."""
+    new = f"{PREFIX}own/elsewhere.gz"
+    files: Files = {}
+    before: list[str] = []
+    for receipt, late in zip(archive.receipts(REPEATED_LATER), ("", ".late-1"), strict=True):
+        document = archive.document(receipt) | {"previous": before}
+        body = archive.files[document["object"]["key"]]
+        document["object"]["key"] = new + late
+        key, written = renamed(document)
+        before = [name_of(key)]
+        files |= {new + late: body, key: written}
+
+    report = verify(bucket_with(s3, files), signed_by=None)
+    receiptless = verify(bucket_with(s3, without(files, key)), signed_by=None)
+
+    assert (report.wrong, right(report)) == ((), {new: NOT_SEALED})
+    assert wrong(receiptless) == {(WITHOUT_RECEIPT, new)}
+    assert f"{new}.late-1" in str(receiptless.wrong)
+
+
+def test_what_is_told_of_late_objects(s3: LocalS3, archive: Archive) -> None:
+    """A window has one finding: key and window are the first object's, and the details name the object meant."""
+    bucket = bucket_with(s3, late_events_deleted(archive).files)
+
+    findings = {each.key: each for each in verify(bucket).wrong}
+
+    assert len(findings) == 2
+    for day in BOTH:
+        finding = findings[archive.object(day)]
+        assert (finding.window, finding.chain) == (window_of(day), archive.chain)
+        assert f"the object {archive.late(day)} is gone" in finding.details
+
+
+def test_everything_of_a_window_deleted_but_its_seal(s3: LocalS3, archive: Archive) -> None:
+    """Both objects and both receipts that seals hold are missed by name, in one finding."""
+    bucket = bucket_with(s3, without(archive.files, *archive.of_days([REPEATED])))
+
+    [finding] = verify(bucket).wrong
+
+    assert (finding.status, finding.key, finding.window) == (MISSING, archive.object(REPEATED), window_of(REPEATED))
+    told = " ".join(finding.details)
+    assert [each for each in map(name_of, archive.receipts(REPEATED)) if each not in told] == []
+    assert f"the object {archive.late(REPEATED)} is gone" in finding.details
+    assert "the object is gone" in finding.details
+
+
+def test_objects_whose_receipts_are_all_unreadable(archive: Archive) -> None:
+    """Where nothing is left to compare objects with, that is told."""
+    files = {
+        key: flipped(body) if "/_2025" in key else body for key, body in archive.of_days([REPEATED_LATER]).items()
+    }
+
+    report = verify(Bucket(MemoryS3(files), "memory"), signed_by=None)
+
+    assert wrong(report) == about(ALTERED, archive, [REPEATED_LATER])
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_of_two_last_receipts_the_one_that_knows_more(archive: Archive, order: int) -> None:
+    """Two tasks that met leave two last receipts; what counts is what is stored, not whose clock is ahead."""
+    first, late = (archive.document(key) for key in archive.receipts(REPEATED_LATER))
+    again = first | {"verified_at": ("2020-01-01T00:00:00Z", "2099-01-01T00:00:00Z")[order]}
+    again["run"] = first["run"] | {"run_id": "another"}
+    files = archive.of_days([REPEATED_LATER]) | dict([renamed(again)])
+    assert late["counts"]["window"] > again["counts"]["window"]
+
+    assert verify(Bucket(MemoryS3(files), "memory"), signed_by=None).wrong == ()
+
+
 # Windows asked for
 
 
@@ -674,7 +946,7 @@ def test_damage_is_found_where_it_was_asked_for(s3: LocalS3, archive: Archive) -
 
     assert wrong(verify(bucket, end=window_of(1).end)) == {seal_}
     assert wrong(verify(bucket, end=window_of(SEALED_DAY).end, start=START)) == {
-        *about(SUPERSEDED, archive, [REPEATED]), (ALTERED, damaged), seal_,
+        *about(LEFT_OUT, archive, [REPEATED]), (ALTERED, damaged), seal_,
     }  # fmt: skip
     assert wrong(verify(bucket, start=window_of(NEIGHBOUR).start, end=window_of(NEIGHBOUR).end)) == {
         *about(MISSING, archive, [NEIGHBOUR]), seal_,
@@ -903,7 +1175,7 @@ def test_the_task_finds_nothing(s3: LocalS3, archive: Archive, bucket: str) -> N
 
     assert found["counts"] == {"ok": len(SEALED)}
     assert [chain["head"] for chain in found["chains"]] == [archive.heads[-1]]
-    assert found["bytes_read"] == sum(len(archive.files[archive.object(day)]) for day in SEALED)
+    assert found["bytes_read"] == bytes_of(archive, SEALED)
     assert json.loads(json.dumps(found)) == found
 
 
@@ -932,18 +1204,16 @@ def test_a_wrong_parameter_of_the_task(bucket: str, arguments: dict[str, Any], p
 
 @pytest.fixture(scope="module")
 def small(s3: LocalS3, archive: Archive) -> Archive:
-    """Four days in two seals, one of them exported again between the seals; every key is sealed."""
+    """Four days in two seals, one of them exported again between the seals; a seal holds every receipt."""
     days = archive.of_days(range(3))
-    early = without(
-        {**days, archive.object(REPEATED): archive.before[archive.object(REPEATED)]}, archive.receipt(REPEATED)
-    )
+    early = without(days, archive.late(REPEATED), archive.receipt(REPEATED))
     bucket = new_bucket_with(s3, early)
     first = seal(bucket, window_of(0, 3))
     put(s3, bucket.name, archive.of_days(range(4)))
     second = seal(bucket, window_of(3))
     assert [len(each.head.seal.receipts) for each in (first, second)] == [3, 2]
     files = files_of(s3, bucket.name)
-    assert len(files) == 4 + 5 + 2
+    assert len(files) == 5 + 5 + 2
     assert verify(Bucket(MemoryS3(files), "memory"), heads=[second.head.sha256]).counts == {"ok": 4}
     return Archive(files, (first.head.sha256, second.head.sha256), archive.chain)
 
@@ -955,7 +1225,7 @@ def test_any_deletion_is_found(small: Archive) -> None:
         assert report.wrong, key
 
 
-KEYS, PLACES = st.integers(0, 10), st.integers(0, 10_000)
+KEYS, PLACES = st.integers(0, 11), st.integers(0, 10_000)
 """One of the keys of the small archive, and a place in its bytes, counted round and round."""
 
 

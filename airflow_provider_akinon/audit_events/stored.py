@@ -1,0 +1,54 @@
+"""Stored objects read back: the records of one, in its order, whatever its format.
+
+This module refuses to take damaged bytes for events.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from shutil import copyfileobj
+from typing import IO
+
+from airflow_provider_akinon.audit_events.encoding import Format, unpacked_lines
+from airflow_provider_akinon.audit_events.errors import ArchiveError, InvalidInput, ProtocolError
+from airflow_provider_akinon.audit_events.parquet import read_lines
+
+
+def stored_lines(file: IO[bytes], format: Format) -> Iterator[bytes]:  # noqa: A002 - the field's own word
+    """Yield the record of each event of a stored object, without a line break, in the object's order."""
+    match format:
+        case Format.JSONL:
+            yield from (line.removesuffix(b"\n") for line in file)
+        case Format.JSONL_GZ:
+            with unpacked_lines(file) as lines:
+                yield from (line.removesuffix(b"\n") for line in lines)
+        case Format.PARQUET:
+            if file.seekable():
+                yield from read_lines(file)
+            else:  # the index of Parquet is at its end
+                with tempfile.TemporaryFile(prefix="akinon-audit-events-") as copy:
+                    copyfileobj(file, copy)
+                    yield from read_lines(copy)
+
+
+@contextmanager
+def naming_damage(key: str) -> Iterator[None]:
+    """Say which object it was that did not read as it was written.
+
+    :raises ArchiveError: it is cut off, or its bytes were changed.
+    """
+    try:
+        yield
+    except InvalidInput:  # what is wrong is not the object
+        raise
+    except (EOFError, OSError, zlib.error, ProtocolError, ValueError) as error:
+        # pyarrow and gzip raise OSError as well, but not of a disk or a network.
+        if isinstance(error, OSError) and (error.errno is not None or isinstance(error, TimeoutError)):
+            raise
+        raise ArchiveError(
+            f"{key} is damaged: it does not read as it was written ({error}). Nothing was written. Verify the "
+            "archive, and restore the object from its version"
+        ) from error
