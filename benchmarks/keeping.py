@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -90,7 +91,7 @@ def export(source: Source) -> Result:
     if format_ is Format.PARQUET:
         import pyarrow.parquet  # noqa: F401 - not to be timed
     started, cpu = time.perf_counter(), time.process_time()
-    target = Target.look(bucket, place, format_)
+    target = Target.look(bucket, place, format_, None)
     with AuditEventsApi(settings) as api, export_window(api, window, Filters(), Redaction(), format_) as read:
         archived = archive(read, target, {}, run)
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
@@ -102,17 +103,18 @@ def export(source: Source) -> Result:
 class Comparing:
     """Exports from one server to one S3, and keeps what each came to."""
 
-    def __init__(self, server: Server, s3: dict[str, Any], events: int, late: int) -> None:
+    def __init__(self, server: Server, s3: dict[str, Any], events: int, late: int, formats: Sequence[str]) -> None:
         self.results: defaultdict[tuple[str, str], list[Result]] = defaultdict(list)
         """By format and step."""
         self._server = server
         self._s3 = s3
         self._events = events
         self._late = late
+        self._formats = formats
 
     def take_turn(self, latency_ms: float) -> None:
         """Run every step of every format once."""
-        for format_ in FORMATS:
+        for format_ in self._formats:
             key = f"turn-{time.time_ns()}/window"
             for step in (FIRST, *AGAIN):
                 late, moved = step == AGAIN[2], step == AGAIN[1]
@@ -154,7 +156,7 @@ class Comparing:
     def table(self) -> str:
         """Return the figures as a table."""
         lines = [f"{'':<28}{'seconds':>9}{'ratio':>7}{'cpu':>8}{'MiB beside an empty window':>29}"]
-        for format_ in FORMATS:
+        for format_ in self._formats:
             first, empty = self.median(format_, FIRST, "seconds"), self.median(format_, EMPTY, "rss")
             for step in (FIRST, *AGAIN):
                 seconds, cpu, rss = (self.median(format_, step, name) for name in ("seconds", "cpu", "rss"))
@@ -174,6 +176,7 @@ def main() -> None:
     parser.add_argument("--late", type=int, default=1000, help="that come after the first export (1000)")
     parser.add_argument("--latency", type=float, default=50, help="of each answer, ms (50)")
     parser.add_argument("--repeat", type=int, default=3, help="turns; the medians are printed (3)")
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=FORMATS, help="(all)")
     options = parser.parse_args()
     print(machine(), flush=True)
     with LocalS3.start() as s3, Server.start(options.events, late=options.late) as server:
@@ -184,7 +187,7 @@ def main() -> None:
             "aws_secret_access_key": s3.secret_key,
             "region_name": "us-east-1",
         }
-        comparing = Comparing(server, client, options.events, options.late)
+        comparing = Comparing(server, client, options.events, options.late, options.formats)
         for _ in range(options.repeat):
             comparing.take_turn(options.latency)
     print(f"{options.events:,} events, {options.latency:g} ms a request, {THREADS} connections")

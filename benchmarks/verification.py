@@ -74,7 +74,7 @@ def fill(bucket: Bucket, days: int, events: int) -> str:
     for number in range(days):
         window = Window(START + number * DAY, START + (number + 1) * DAY)
         place = Place(bucket.name, f"{PREFIX}shop.example.com/remote/1/{window.date_in(UTC)}.jsonl.gz")
-        target = Target.look(bucket, place, Format.JSONL_GZ)
+        target = Target.look(bucket, place, Format.JSONL_GZ, None)
         with export_window(api, window, Filters()) as export:
             archive(export, target, {}, RUN)
         if window.end.day == 1 or number == days - 1:

@@ -42,6 +42,7 @@ with DAG(
         s3_bucket=BUCKET,
         sample=50,
     )
+    # With the s3_prefix, redact and redact_conn_id of the DAG that exports; here all are the default.
     AuditEventsToS3Operator.partial(task_id="export_again", s3_bucket=BUCKET).expand_kwargs(
         reconcile.output.map(re_export)
     )

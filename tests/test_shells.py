@@ -198,7 +198,7 @@ def test_a_wrong_connection_ends_the_task(monkeypatch: pytest.MonkeyPatch) -> No
     message = refusal(**DAY, s3_bucket="audit")
 
     assert "'verfiy'" in message
-    assert "timeout='0'" in message
+    assert "timeout (text, 1 long)" in message
     assert "s3cr3t-K3y" not in message
 
 

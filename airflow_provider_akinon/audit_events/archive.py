@@ -356,6 +356,7 @@ class _Task:
             window=Span(start=self.export.window.start, end=self.export.window.end),
             filters=self.export.filters.as_dict(),
             source=Source(host=host, remote_id=int(remote_id)),
+            partition_timezone=self.target.timezone,
             format=self.export.format.value,
             redaction=None if self.export.redaction is None else self.export.redaction.as_dict(),
             counts=Counts(

@@ -1,7 +1,8 @@
 """What lies below a prefix of an archive: objects, their receipts, and seals, by their keys alone.
 
-One listing tells; nothing is read. Names that begin with an underscore or a dot and are neither receipts nor seals,
-and names that end like no format of events, belong to somebody else and are passed over.
+One listing tells; nothing is read. What a query engine would read counts as an object of events, whatever its name:
+below a ``date=`` folder all but names that begin with an underscore or a dot, and the empty markers of folders;
+elsewhere what ends like a format of events. The rest belongs to somebody else and is passed over.
 """
 
 from __future__ import annotations
@@ -66,13 +67,16 @@ class Inventory:
             {
                 key: size
                 for key, size in sizes.items()
-                if key in receipts or first_and_number(key)[0] in receipts or _looks_like_events(key)
+                if key in receipts or first_and_number(key)[0] in receipts or _is_read(key, size)
             },
             dict(receipts),
             dict(seals),
         )
 
 
-def _looks_like_events(key: str) -> bool:
-    name = key.rpartition("/")[2]
-    return not name.startswith(("_", ".")) and name.endswith(_EXTENSIONS)
+def _is_read(key: str, size: int) -> bool:
+    """Tell whether a query engine would take an object for one of events."""
+    folder, _, name = key.rpartition("/")
+    if name.startswith(("_", ".")) or not (name or size):
+        return False
+    return name.lower().endswith(_EXTENSIONS) or any(each.startswith("date=") for each in folder.split("/"))

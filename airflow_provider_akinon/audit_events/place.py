@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import InvalidInput
@@ -72,12 +72,30 @@ class Place:
         """
         if not bucket:
             raise InvalidInput("s3_bucket is missing; give the bucket that the export goes to")
-        span = f"{_compact(window.start)}_{_compact(window.end)}"
-        asked = "".join(f"_{name}={value}" for name, value in filters.as_dict().items())
-        name = f"date={window.date_in(timezone)}/{span}{asked}.{format.value}"
-        return cls(bucket, f"{prefix.strip('/')}/{name}".lstrip("/"))
+        return cls(bucket, f"{prefix.strip('/')}/{name_of(window, filters, timezone, format)}".lstrip("/"))
 
 
+def name_of(window: Window, filters: Filters, timezone: tzinfo, format: Format) -> str:  # noqa: A002 - as above
+    """Return how the key of a window's first object ends, below whatever prefix."""
+    span = f"{_compact(window.start)}_{_compact(window.end)}"
+    asked = "".join(f"_{name}={value}" for name, value in filters.as_dict().items())
+    return f"date={window.date_in(timezone)}/{span}{asked}.{format.value}"
+
+
+def why_not_of(key: str, window: Window, format: Format) -> str | None:  # noqa: A002 - as above
+    """Return why a whole key of an author's cannot be that of a window's first object, None where it can."""
+    other = next((each.value for each in Format if each is not format and key.endswith(f".{each.value}")), None)
+    if other is not None:
+        return f"its events are {format.value}, and the key ends in {other}"
+    found = _DATE.search(key)
+    dates = {str(window.date_in(zone)) for zone in (_FARTHEST_WEST, UTC, _FARTHEST_EAST)}
+    if found and found[1] not in dates:
+        return f"its window begins on {' or '.join(sorted(dates))}, and the key says {found[1]}"
+    return None
+
+
+_DATE = re.compile(r"(?:^|/)date=([0-9]{4}-[0-9]{2}-[0-9]{2})/[^/]*$")
+_FARTHEST_WEST, _FARTHEST_EAST = timezone(-timedelta(hours=12)), timezone(timedelta(hours=14))
 _EXTENSIONS = "|".join(re.escape(f".{each.value}") for each in Format)
 _LATE = re.compile(rf"(?P<stem>.+)\.late-(?P<number>[1-9][0-9]*)(?P<extension>{_EXTENSIONS})?", re.DOTALL)
 

@@ -4,7 +4,8 @@ A receipt lies beside its object and is written after it, so that an object with
 changed: its name holds the SHA-256 of its own bytes. Each receipt of a window names those before it. One without an
 object records which stored events the API gives otherwise by now, or no longer: uuids and names of fields, never
 what they held. A receipt holds no event, no secret, and of persons at most the ``pk`` that was filtered by. This
-module refuses receipts that are not of its schema, or whose bytes are not those that their name tells.
+module refuses receipts that are not of its schema, whose bytes are not those that their name tells, or that lie where
+their window is not stored: whoever may write to the bucket can name a receipt as they like.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from airflow_provider_akinon.audit_events.errors import ArchiveError
-from airflow_provider_akinon.audit_events.place import first_and_number
-from airflow_provider_akinon.audit_events.window import Window
+from airflow_provider_akinon.audit_events.encoding import Format
+from airflow_provider_akinon.audit_events.errors import ArchiveError, InvalidInput
+from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.place import first_and_number, name_of, why_not_of
+from airflow_provider_akinon.audit_events.window import Window, parse_timezone
 
 SCHEMA: Literal["airflow-provider-akinon/receipt/1"] = "airflow-provider-akinon/receipt/1"
 SUFFIX = ".receipt.json"
@@ -47,6 +50,8 @@ class Span(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     end: Instant
 
     def __post_init__(self) -> None:
+        if not 1 < self.start.year <= self.end.year < 9999:
+            raise ValueError("a window of no calendar: its date in another time zone has no number")
         self.as_window()
 
     def as_window(self) -> Window:
@@ -119,6 +124,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     filters: dict[str, int]
     """What was asked for besides the window; empty where everything was."""
     source: Source
+    partition_timezone: str | None
+    """The IANA time zone of the date in the object's key; None where the author gave the whole key."""
     format: Literal["jsonl.gz", "jsonl", "parquet"]
     redaction: dict[str, Any] | None
     """The policy by which parts of the records were removed, None where they are verbatim."""
@@ -191,7 +198,8 @@ def told_by_key(key: str) -> tuple[str, str] | None:
 def parse_receipt(key: str, body: bytes) -> Receipt:
     """Return the receipt that was stored under ``key``.
 
-    :raises ArchiveError: it is no receipt, its bytes are not those that its key tells, or it is another object's.
+    :raises ArchiveError: it is no receipt, its bytes are not those that its key tells, it is another object's, or it
+        lies where its window is not stored.
     """
     told = told_by_key(key)
     if told is None or hashlib.sha256(body).hexdigest() != told[1]:
@@ -202,9 +210,26 @@ def parse_receipt(key: str, body: bytes) -> Receipt:
         raise ArchiveError(f"{key} is not a receipt of a version that this package knows: {error}") from error
     if receipt.object is not None and receipt.object.key != told[0]:
         raise ArchiveError(f"{key} is the receipt of {receipt.object.key}, copied here. Remove it, and ask why")
-    if receipt.object is None and first_and_number(told[0])[1]:
+    first, number = first_and_number(told[0])
+    if receipt.object is None and number:
         raise ArchiveError(f"{key} is a record of the window's changes, copied here. Remove it, and ask why")
+    if why := _misplaced(first, receipt):
+        raise ArchiveError(f"{key} lies where its window is not stored: {why}. Remove it, and ask who wrote it")
     return receipt
+
+
+def _misplaced(first: str, receipt: Receipt) -> str | None:
+    """Return why a receipt cannot be of the window whose first object has this key, None where it can."""
+    window, format_ = receipt.window.as_window(), Format(receipt.format)
+    try:
+        filters = Filters.parse(receipt.filters)
+        if receipt.partition_timezone is None:
+            return why_not_of(first, window, format_)
+        timezone = parse_timezone("partition_timezone", receipt.partition_timezone)
+    except InvalidInput as error:
+        return str(error)
+    name = name_of(window, filters, timezone, format_)
+    return None if first == name or first.endswith(f"/{name}") else f"by its window and filters it belongs at {name}"
 
 
 def newest(receipts: Mapping[str, Receipt]) -> list[str]:

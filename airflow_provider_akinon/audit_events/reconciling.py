@@ -31,7 +31,7 @@ from airflow_provider_akinon.audit_events.inventory import Inventory
 from airflow_provider_akinon.audit_events.place import Place, first_and_number
 from airflow_provider_akinon.audit_events.receipt import Receipt, Run, parse_receipt, receipt_key
 from airflow_provider_akinon.audit_events.records import parse_event
-from airflow_provider_akinon.audit_events.redaction import POLICY, Redaction
+from airflow_provider_akinon.audit_events.redaction import Redaction
 from airflow_provider_akinon.audit_events.stored import naming_damage, stored_lines
 from airflow_provider_akinon.audit_events.stored_window import Target, WindowReceipts, policy_of
 from airflow_provider_akinon.audit_events.window import Window
@@ -114,7 +114,7 @@ class Reconciled:
             "filters": dict(self.receipt.filters),
             "key": self.stored.key,
             "format": self.receipt.format,
-            "redact": redact_of(self.receipt),
+            "partition_timezone": self.receipt.partition_timezone,
             "stored": self.stored.lines,
             "counted": self.counted,
             "late": self.late,
@@ -133,8 +133,8 @@ class Reconciler:
 
     api: AuditEventsApi
     bucket: Bucket
-    key: bytes | None = field(default=None, repr=False)
-    """Of pseudonyms, where some were made."""
+    redaction: Redaction | None = None
+    """The policy by which the events were stored. No document of the bucket decides it."""
 
     def exported(self, prefix: str, span: Window) -> list[WindowReceipts]:
         """Return the receipts of the API's windows that have time in common with ``span``, in order.
@@ -173,17 +173,17 @@ class Reconciler:
         """Fetch some of the stored events again and note in ``windows`` what differs.
 
         :param number: how many, drawn from all with the same chance each; one request for each.
-        :raises InvalidInput: see `redaction`.
+        :raises InvalidInput: see `require_policy`.
         :raises ApiError: the API failed; see `errors`.
         """
         with ThreadPoolExecutor(self.api.settings.extra.max_concurrency, "akinon-sample") as pool:
             for place, numbers in _draw(windows, number).items():
                 window = windows[place]
                 drawn = list(_drawn(self.bucket, window.stored, numbers))
-                redaction = self.redaction(window.receipt)
-                version = None if redaction is None else redaction.as_dict()["version"]
+                self.require_policy(window.receipt)
+                version = None if self.redaction is None else self.redaction.as_dict()["version"]
                 is_newer = bool(window.stored.versions() - {version})
-                fetch = partial(_compared, self.api, redaction, is_newer)
+                fetch = partial(_compared, self.api, self.redaction, is_newer)
                 for (uuid, _), compared in zip(drawn, pool.map(fetch, drawn), strict=True):
                     window.sample.add(uuid, compared)
 
@@ -195,29 +195,23 @@ class Reconciler:
         """
         receipt = window.receipt
         filters, format_ = Filters.parse(receipt.filters), Format(receipt.format)
-        target = Target.look(self.bucket, Place(self.bucket.name, window.stored.key), format_)
-        with export_window(self.api, window.window, filters, self.redaction(receipt), format_) as export:
+        place = Place(self.bucket.name, window.stored.key)
+        target = Target.look(self.bucket, place, format_, receipt.partition_timezone)
+        with export_window(self.api, window.window, filters, self.redaction, format_) as export:
             window.repaired = archive(export, target, arguments, run)
         return window.repaired
 
-    def redaction(self, receipt: Receipt) -> Redaction | None:
-        """Return the redaction by which a receipt's events were stored.
+    def require_policy(self, receipt: Receipt) -> None:
+        """Make sure that a receipt's events were stored by the policy of this reconciling.
 
-        :raises InvalidInput: it needs a key that is not this one.
+        :raises InvalidInput: they were not; both are named.
         """
-        if self.key is None and receipt.redaction is not None and receipt.redaction["key_id"] is not None:
-            raise InvalidInput(
-                f"redact_conn_id is missing: {_name(receipt)} has pseudonyms; give the connection whose password "
-                "was their key"
-            )
-        redaction = Redaction.parse(redact_of(receipt), key=self.key)
-        told = None if redaction is None else redaction.as_dict()
+        told = None if self.redaction is None else self.redaction.as_dict()
         if policy_of(told) != policy_of(receipt.redaction):
             raise InvalidInput(
-                f"{_name(receipt)} was redacted by {receipt.redaction}, and here it would be by {told}; give the "
-                "connection whose password was the key then (redact_conn_id)"
+                f"{_name(receipt)} was redacted by {receipt.redaction}, and here it would be by {told}. Give the "
+                "policy of then (redact, redact_conn_id), or the s3_prefix of what was stored by this one"
             )
-        return redaction
 
     def _windows(self, prefix: str) -> list[WindowReceipts]:
         """Return the receipts of each window below a prefix."""
@@ -237,13 +231,6 @@ class Reconciler:
 
 def _name(receipt: Receipt) -> str:
     return f"The window {receipt.window.as_window()}" if receipt.object is None else receipt.object.key
-
-
-def redact_of(receipt: Receipt) -> str | dict[str, str] | None:
-    """Return a receipt's redaction in the words in which it was asked for."""
-    if receipt.redaction is None:
-        return None
-    return dict(receipt.redaction["paths"]) or POLICY
 
 
 def _order(each: WindowReceipts) -> tuple[object, ...]:

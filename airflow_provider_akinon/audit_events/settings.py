@@ -59,9 +59,8 @@ class Settings:
     extra: Extra
 
     def __repr__(self) -> str:
-        # A proxy's URL can hold a password.
-        extra = msgspec.structs.replace(self.extra, proxies={"***": "***"}) if self.extra.proxies else self.extra
-        return f"Settings(base_url={self.base_url!r}, key='***', extra={extra!r})"
+        # A proxy's URL can hold a password, and a key may have been typed into the wrong field.
+        return f"Settings(base_url={self.base_url!r}, key='***', extra='***')"
 
     @property
     def host(self) -> str:
@@ -99,7 +98,7 @@ class Settings:
             problems.append("Password holds a character that no HTTP header may hold; copy the key again")
         for label, value in (("Login", login), ("Schema", schema)):
             if value:
-                problems.append(f"{label}={value!r} has no meaning here; leave it empty")
+                problems.append(f"{label} ({_kind(value)}) has no meaning here; leave it empty")
         if problems:
             raise InvalidInput("The Akinon connection is not usable: " + "; ".join(problems) + ".")
         return cls(base_url, key, options)
@@ -122,9 +121,7 @@ def _parse_extra(given: Mapping[str, Any] | str | None, problems: list[str]) -> 
         try:
             values[name] = _convert(name, value, fields[name])
         except (msgspec.ValidationError, ValueError) as error:
-            # A proxy's URL can hold a password.
-            shown = "" if name == "proxies" else f"={value!r}"
-            problems.append(f"Extra {name}{shown} is wrong: {str(error)[:1].lower()}{str(error)[1:]}")
+            problems.append(f"Extra {name} ({_kind(value)}) is wrong: {str(error)[:1].lower()}{str(error)[1:]}")
     return Extra(**values)
 
 
@@ -140,6 +137,17 @@ def _convert(name: str, value: object, wanted: Any) -> Any:
         if isinstance(value, str) and not Path(value).exists():
             raise ValueError("there is no such file; give true, false or the path of a CA bundle")
     return msgspec.convert(value, wanted, strict=False)
+
+
+def _kind(value: object) -> str:
+    """Return what sort of value a field has, for errors: it may be a key that was typed into the wrong field."""
+    if isinstance(value, str):
+        return f"text, {len(value)} long"
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int | float):
+        return "a number"
+    return "an object" if isinstance(value, Mapping) else "a list"
 
 
 def _from_json(text: str) -> object:
@@ -159,27 +167,26 @@ def _parse_host(host: str | None, port: int | None, allow_http: bool, problems: 
         url = urlsplit(text if "://" in text else f"https://{text}")
         given_port = url.port
     except ValueError:
-        problems.append(f"Host={text!r} is not a host name or URL; write it like shop.example.com")
+        problems.append(f"Host ({_kind(text)}) is not a host name or URL; write it like shop.example.com")
         return ""
     if url.scheme not in ("https", "http"):
-        problems.append(f"Host={text!r} has the scheme {url.scheme!r}; use https")
+        problems.append("Host has a scheme that is neither https nor http; use https")
     if url.username is not None or url.password is not None:
         problems.append("Host holds a user name or password; put the API key into Password instead")
         return ""
     if not url.hostname or not _HOSTNAME.fullmatch(url.hostname):
-        problems.append(f"Host={text!r} is not a host name or URL; write it like shop.example.com")
+        problems.append(f"Host ({_kind(text)}) is not a host name or URL; write it like shop.example.com")
         return ""
     if url.path.strip("/") or url.query or url.fragment:
-        problems.append(f"Host={text!r} has a path; give the host only, such as {url.scheme}://{url.hostname}")
+        problems.append("Host has a path; give the host only, such as https://shop.example.com")
     if port is not None and given_port is not None and port != given_port:
-        problems.append(f"Port={port} differs from the port in Host={text!r}; give one of them")
+        problems.append("Port differs from the port in Host; give one of them")
     for number in (port, given_port):
         if number is not None and not 0 < number < 65536:
-            problems.append(f"Port={number} is not a port; give one between 1 and 65535, or leave it empty")
+            problems.append("Port is not a port; give one between 1 and 65535, or leave it empty")
     if url.scheme == "http" and not allow_http and not _is_loopback(url.hostname):
         problems.append(
-            f"Host={text!r} is plain http: the key would travel unencrypted. Use https, "
-            'or set {"allow_http": true} in Extra'
+            'Host is plain http: the key would travel unencrypted. Use https, or set {"allow_http": true} in Extra'
         )
     return _origin(url, port or given_port)
 

@@ -110,11 +110,19 @@ class Target:
     """Of the first object."""
     before: frozenset[int]
     """The numbers of the objects that were there. What another task stores meanwhile, this one may not have read."""
+    timezone: str | None
+    """The IANA time zone of the date in the key; None where the author gave the whole key."""
 
     @classmethod
-    def look(cls, bucket: Bucket, place: Place, format: Format) -> Target:  # noqa: A002 - the field's own word
+    def look(
+        cls,
+        bucket: Bucket,
+        place: Place,
+        format: Format,  # noqa: A002 - the field's own word
+        timezone: str | None,
+    ) -> Target:
         """Return the target as it is now: to be called before the window is read."""
-        return cls(bucket, place, frozenset(heads_of(bucket, place, format)))
+        return cls(bucket, place, frozenset(heads_of(bucket, place, format)), timezone)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from airflow_provider_akinon.audit_events.errors import (
 )
 from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.settings import Settings
+from airflow_provider_akinon.audit_events.settings import Extra, Settings
 from airflow_provider_akinon.audit_events.window import Window
 from airflow_provider_akinon.connection_form import BEHAVIOUR, widgets
 
@@ -162,10 +162,11 @@ def _diagnosis(error: AkinonError, settings: Settings) -> str:
     if isinstance(error, UntrustedServer):
         return f"TLS: {error}"
     if isinstance(error, Rejected) and error.status in (401, 403):
-        scheme = settings.extra.auth_scheme
+        is_default = settings.extra.auth_scheme == Extra().auth_scheme
         return (
             f"The API refuses the key ({error.status}: {error.detail}). Check the API key, and the authorization "
-            f"scheme: it is {scheme!r} now; Akinon's APIs take 'Token', some take the bare key ('none')"
+            f"scheme: it is {'the default' if is_default else 'another one'} now; Akinon's APIs take 'Token', some "
+            "take the bare key ('none')"
         )
     if isinstance(error, Rejected) and error.status == 404 and "not the API's JSON" not in error.detail:
         return (

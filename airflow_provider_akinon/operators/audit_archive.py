@@ -23,6 +23,7 @@ from airflow_provider_akinon.audit_events.inventory import folder_prefix
 from airflow_provider_akinon.audit_events.place import DEFAULT_PREFIX
 from airflow_provider_akinon.audit_events.receipt import Run
 from airflow_provider_akinon.audit_events.reconciling import Reconciled, Reconciler
+from airflow_provider_akinon.audit_events.redaction import Redaction
 from airflow_provider_akinon.audit_events.sealing import Sealing, seal_archive
 from airflow_provider_akinon.audit_events.signing import PublicKey
 from airflow_provider_akinon.audit_events.verification import Expected, verify_archive
@@ -202,15 +203,17 @@ class ReconcileAuditEventsOperator(BaseOperator):
         before.
     :param on_source_change: with ``repair``, ``"fail"`` fails the task for good where stored events were changed or
         have vanished, after everything was mended; ``"warn"`` lets it pass.
+    :param redact: with ``sample`` or ``repair``, the policy by which the events were stored, as the export takes it.
+        Where a receipt names another, the task fails: no document of the bucket decides what is removed.
     :param redact_conn_id: the connection whose password is the key of ``hmac``, where it was used.
     :param akinon_conn_id: the Akinon connection; only windows of its host and remote id are looked at.
     :param aws_conn_id: the AWS connection, as ``S3Hook`` takes it.
     :param extra_args: further arguments of the upload with ``repair``, as boto3 takes them (templated).
     :returns: a list of the windows with something to tell, each with ``window``, ``filters``, ``key``, ``format``,
-        ``redact``, ``stored`` and ``counted`` (events), ``late`` and ``vanished`` (events beyond, or short of, what
-        the last receipt tells), ``sampled`` (events), ``changed`` (``uuid`` and names of ``fields``), ``gone`` (uuids
-        that the API has no longer), ``user_moved`` (events; what the API knows of a person today, which is no
-        tampering), and ``added``: None without a repair, else the events that it stored.
+        ``partition_timezone``, ``stored`` and ``counted`` (events), ``late`` and ``vanished`` (events beyond, or
+        short of, what the last receipt tells), ``sampled`` (events), ``changed`` (``uuid`` and names of ``fields``),
+        ``gone`` (uuids that the API has no longer), ``user_moved`` (events; what the API knows of a person today,
+        which is no tampering), and ``added``: None without a repair, else the events that it stored.
     :raises AirflowFailException: a receipt was altered, the parameters are wrong, the API refuses, or a repair met
         changed or vanished events.
     :raises AkinonError: the API did not answer; Airflow may retry.
@@ -229,6 +232,7 @@ class ReconcileAuditEventsOperator(BaseOperator):
         sample: int = 0,
         repair: bool = False,
         on_source_change: str = "fail",
+        redact: str | Mapping[str, str] | None = "credentials",
         redact_conn_id: str | None = None,
         akinon_conn_id: str = AkinonHook.default_conn_name,
         aws_conn_id: str | None = "aws_default",
@@ -243,6 +247,7 @@ class ReconcileAuditEventsOperator(BaseOperator):
         self.sample = sample
         self.repair = repair
         self.on_source_change = on_source_change
+        self.redact = redact
         self.redact_conn_id = redact_conn_id
         self.akinon_conn_id = akinon_conn_id
         self.aws_conn_id = aws_conn_id
@@ -256,15 +261,15 @@ class ReconcileAuditEventsOperator(BaseOperator):
             if not isinstance(self.sample, int) or isinstance(self.sample, bool) or self.sample < 0:
                 raise InvalidInput(f"sample={self.sample!r} is not a number of events; give 0, or how many to fetch")
             prefix = folder_prefix(self.s3_prefix)
-            key = redaction_key(self.redact_conn_id)
+            redaction = Redaction.parse(self.redact, key=redaction_key(self.redact_conn_id))
             arguments = upload_arguments(self.extra_args)
             with AkinonHook(self.akinon_conn_id).get_conn() as api:
-                reconciler = Reconciler(api, open_bucket(self.s3_bucket, self.aws_conn_id), key)
+                reconciler = Reconciler(api, open_bucket(self.s3_bucket, self.aws_conn_id), redaction)
                 stored = reconciler.exported(prefix, span)
                 if self.sample or self.repair:
-                    # Before a request: a key that is missing, or not theirs, shows at once.
+                    # Before a request: another policy, or key, shows at once.
                     for each in stored:
-                        reconciler.redaction(each.last)
+                        reconciler.require_policy(each.last)
                 windows = reconciler.recount(stored)
                 reconciler.compare_sample(windows, self.sample)
                 self._report(windows)
@@ -315,20 +320,25 @@ def re_export(window: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of `AuditEventsToS3Operator` that export a reconciled window again.
 
     For dynamic task mapping: ``.expand_kwargs(reconcile.output.map(re_export))``. A mapped task whose window has the
-    count that its last receipt tells is skipped.
+    count that its last receipt tells is skipped. No key and no policy is passed on: whoever may write to the bucket
+    could have chosen them. The mapped operator has its own ``s3_prefix``, ``redact`` and ``redact_conn_id``, and
+    fails where nothing of the window is stored there.
 
     :param window: what `ReconcileAuditEventsOperator` returned of it.
-    :raises AirflowSkipException: its count is what its last receipt tells.
+    :raises AirflowSkipException: its count is what its last receipt tells, or it was exported to a whole key, which
+        only ``repair=True`` can mend.
     """
     if not window["late"] and not window["vanished"]:
-        raise AirflowSkipException(f"{window['key']} has the count that its last receipt tells")
+        raise AirflowSkipException("The window has the count that its last receipt tells")
+    if window["partition_timezone"] is None:
+        raise AirflowSkipException("The window was exported to a whole key: repair=True mends it")
     return {
         "start": window["window"]["start"],
         "end": window["window"]["end"],
         "filters": window["filters"],
-        "s3_key": window["key"],
         "format": window["format"],
-        "redact": window["redact"],
+        "partition_timezone": window["partition_timezone"],
+        "only_again": True,
     }
 
 

@@ -61,6 +61,7 @@ class AuditEventsToS3Operator(BaseOperator):
     :param on_source_change: ``"fail"`` fails the task for good where stored events were changed at the source, or are
         no longer returned, after what is new was stored; ``"warn"`` lets it pass. What the API knows of a user today
         is no such change, but for ``user.pk``.
+    :param only_again: fail where nothing of the window is stored yet, as ``re_export`` asks for.
     :returns: ``bucket``; ``key``, ``sha256``, ``content_sha256`` (of the uncompressed lines), ``receipt`` (its key)
         and ``receipt_sha256`` of the window's first object; ``objects``, a list of all, each with ``key``, ``count``,
         ``bytes``, ``sha256`` and ``receipt``; ``count`` (events) and ``bytes`` of them together; ``window``
@@ -94,6 +95,7 @@ class AuditEventsToS3Operator(BaseOperator):
         aws_conn_id: str | None = "aws_default",
         extra_args: dict[str, Any] | None = None,
         on_source_change: str = "fail",
+        only_again: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -112,6 +114,7 @@ class AuditEventsToS3Operator(BaseOperator):
         self.aws_conn_id = aws_conn_id
         self.extra_args = extra_args
         self.on_source_change = on_source_change
+        self.only_again = only_again
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Export the window and return what is stored now; see the class."""
@@ -131,7 +134,12 @@ class AuditEventsToS3Operator(BaseOperator):
             bucket = Bucket(s3.get_conn(), place.bucket)
             # Before a long read: a wrong bucket or missing permission shows at once.
             bucket.require()
-            target = Target.look(bucket, place, format_)
+            target = Target.look(bucket, place, format_, None if self.s3_key else self.partition_timezone)
+            if self.only_again and not target.before:
+                raise InvalidInput(
+                    f"only_again is set, and nothing of {window} is stored at {place}; give the s3_prefix that "
+                    "it was exported to"
+                )
             self.log.info("Reading the audit events of %s from %s", window, source)
             with api, export_window(api, window, filters, redaction, format_) as export:
                 self.log.info("Read %d events, proved complete", export.count)

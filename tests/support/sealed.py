@@ -175,7 +175,7 @@ def export_to(
 ) -> Archived:
     """Export a window to where the operator would."""
     place = Place.of_window(bucket.name, default_prefix(source_of(api.settings)), window, filters, UTC, format)
-    target = Target.look(bucket, place, format)
+    target = Target.look(bucket, place, format, "UTC")
     with export_window(api, window, filters, format=format) as export:
         return archive(export, target, {}, NOBODY)
 

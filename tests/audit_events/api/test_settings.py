@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.audit_events.settings import Extra, Settings
@@ -130,7 +133,7 @@ def test_the_extra_may_be_missing(extra: Any) -> None:
 )
 def test_a_wrong_value_is_named_with_its_field(name: str, value: object) -> None:
     """A value out of bounds or of another type is refused, never replaced by the default in silence."""
-    assert f"Extra {name}={value!r} is wrong: " in problems(extra={name: value})
+    assert re.search(rf"Extra {name} \(.+\) is wrong: ", problems(extra={name: value}))
 
 
 @pytest.mark.parametrize(
@@ -146,7 +149,7 @@ def test_wrong_proxies_are_named_but_not_shown(value: object) -> None:
     """A proxy's URL can hold a password, so the message names the field only."""
     message = problems(extra={"proxies": value})
 
-    assert "Extra proxies is wrong: " in message
+    assert re.search(r"Extra proxies \(.+\) is wrong: ", message)
     assert "pr0xy-pass" not in message
 
 
@@ -175,7 +178,15 @@ def test_all_problems_are_reported_at_once() -> None:
         extra={"remote_id": -1, "timeout": 0, "verfiy": False},
     )
 
-    for part in ("Host is", "Password is", "Login='me'", "Schema='https'", "remote_id=-1", "timeout=0", "'verfiy'"):
+    for part in (
+        "Host is",
+        "Password is",
+        "Login (text, 2",
+        "Schema (text, 5",
+        "remote_id (a n",
+        "timeout (a n",
+        "'verfiy'",
+    ):
         assert part in message
 
 
@@ -221,7 +232,7 @@ def test_a_host_with_or_without_scheme_and_port(host: str, port: int | None, bas
 )
 def test_the_key_goes_over_plain_http_only_where_the_connection_says_so(host: str) -> None:
     """Plain http to anything but this machine is refused, unless ``allow_http`` is set."""
-    assert f"Host={host!r} is plain http: the key would travel unencrypted" in problems(host=host)
+    assert "Host is plain http: the key would travel unencrypted" in problems(host=host)
     assert parse(host=host, extra={"allow_http": True}).base_url == host
 
 
@@ -230,13 +241,13 @@ def test_the_key_goes_over_plain_http_only_where_the_connection_says_so(host: st
     [
         (None, None, "Host is empty"),
         ("  ", None, "Host is empty"),
-        ("ftp://shop.example.com", None, "has the scheme 'ftp'; use https"),
+        ("ftp://shop.example.com", None, "Host has a scheme that is neither https nor http; use https"),
         ("https://shop.example.com/api/v1", None, "has a path; give the host only, such as https://shop.example.com"),
         ("shop.example.com?x=1", None, "has a path"),
         ("shop.example.com#x", None, "has a path"),
         ("shop.example.com\\evil", None, "is not a host name or URL"),
         ("müşteri.example.com", None, "is not a host name or URL"),
-        ("shop.example.com:0", None, "Port=0 is not a port"),
+        ("shop.example.com:0", None, "Port is not a port"),
         ("shop example.com", None, "is not a host name or URL"),
         ("https://", None, "is not a host name or URL"),
         ("//shop.example.com", None, "is not a host name or URL"),
@@ -244,10 +255,10 @@ def test_the_key_goes_over_plain_http_only_where_the_connection_says_so(host: st
         ("https://[::1", None, "is not a host name or URL"),
         ("shop.example.com:99999", None, "is not a host name or URL"),
         ("shop.example.com:https", None, "is not a host name or URL"),
-        ("shop.example.com", 0, "Port=0 is not a port"),
-        ("shop.example.com", 65536, "Port=65536 is not a port"),
-        ("shop.example.com", -1, "Port=-1 is not a port"),
-        ("shop.example.com:8443", 443, "Port=443 differs from the port in Host="),
+        ("shop.example.com", 0, "Port is not a port"),
+        ("shop.example.com", 65536, "Port is not a port"),
+        ("shop.example.com", -1, "Port is not a port"),
+        ("shop.example.com:8443", 443, "Port differs from the port in Host;"),
     ],
 )
 def test_what_is_no_host_is_refused(host: str | None, port: int | None, problem: str) -> None:
@@ -259,6 +270,20 @@ def test_what_is_no_host_is_refused(host: str | None, port: int | None, problem:
 def test_a_key_in_the_host_is_refused_and_not_shown(host: str) -> None:
     """A user name or password in the host is refused without repeating it."""
     assert "Host holds a user name or password" in problems(host=host)
+
+
+WRONG = st.text(st.characters(exclude_categories=["Cs"]), min_size=8).map(lambda text: f"a-typed-{text} key")
+"""Values of which each begins as a key may, and that no field takes."""
+
+
+@given(st.sampled_from(["host", "login", "schema", "port", *Extra.__struct_fields__]), WRONG)
+def test_no_value_of_a_field_is_shown(field: str, value: str) -> None:
+    """A key that was typed into any other field stands in no error that refuses it: only its kind does."""
+    fields = {"extra": {field: value}} if field in Extra.__struct_fields__ else {field: value}
+    if field == "port":
+        fields = {"host": f"shop.example.com:{value}"}
+
+    assert "a-typed-" not in problems(**fields).lower()
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,7 @@ class History(RuleBasedStateMachine):
     @rule()
     def repair(self) -> None:
         """Every window that has a receipt, as the operator does whose count has moved."""
-        reconciler = Reconciler(self.api, Bucket(self.s3, "audit"))  # type: ignore[arg-type]
+        reconciler = Reconciler(self.api, Bucket(self.s3, "audit"), self.redaction)  # type: ignore[arg-type]
         whole = Window(WINDOWS[0].start, WINDOWS[-1].end)
         try:
             found = reconciler.recount(reconciler.exported(PREFIX, whole))
@@ -448,7 +448,7 @@ class History(RuleBasedStateMachine):
         return archived
 
     def exported(self, which: int, ahead: int = 0, once_read: Callable[[], None] = lambda: None) -> Archived:
-        target = Target.look(Bucket(self.s3, "audit"), self.places[which], self.format)
+        target = Target.look(Bucket(self.s3, "audit"), self.places[which], self.format, "UTC")
         with export_window(self.api, WINDOWS[which], Filters(), self.redaction, self.format) as export:
             once_read()
             export = replace(export, proved_at=export.proved_at + ahead * timedelta(hours=1))

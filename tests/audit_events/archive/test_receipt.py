@@ -49,6 +49,7 @@ RECEIPT = Receipt(
     window=Span(start=START, end=END),
     filters={"user": 42},
     source=Source(host="shop.example.com", remote_id=1),
+    partition_timezone=None,
     format="jsonl.gz",
     redaction={"policy": "credentials", "version": 1, "paths": {}, "key_id": None},
     counts=Counts(api_before=1, api_after=2, uuids=2, lines=2, window=3, vanished=1),
@@ -120,6 +121,67 @@ def test_a_receipt_comes_back() -> None:
     assert RECEIPT.encode() == body
     assert body.endswith(b"}\n")
     assert json.loads(body)["window"] == {"start": "2026-01-31T00:00:00Z", "end": "2026-02-01T00:00:00Z"}
+
+
+NAME = "date=2026-01-31/20260131T000000Z_20260201T000000Z_user=42.jsonl.gz"
+
+
+@pytest.mark.parametrize(
+    ("key", "timezone"),
+    [
+        (NAME, "UTC"),
+        (f"logs/{NAME}", "UTC"),
+        (f"logs/{NAME}", "Europe/Istanbul"),
+        (f"logs/{NAME}".replace(".jsonl", ".late-2.jsonl"), "UTC"),
+        (f"logs/{NAME}".replace("01-31/", "01-30/"), "America/New_York"),
+        ("one.jsonl.gz", None),
+        ("logs/date=2026-01-31/one", None),
+        ("logs/date=2026-01-30/one.gz", None),
+    ],
+)
+def test_a_receipt_lies_where_its_window_is_stored(key: str, timezone: str | None) -> None:
+    """Below any prefix, date and name are those of its window, filters, format and time zone, or the author's."""
+    assert told_at(key, timezone).partition_timezone == timezone
+
+
+@pytest.mark.parametrize(
+    ("key", "timezone", "problem"),
+    [
+        ("logs/date=2026-01-31/1{{ conn.akinon_seal.password }}.jsonl.gz", "UTC", "it belongs at date=2026-01-31/"),
+        (f"logs/{NAME}x", "UTC", "it belongs at"),
+        (f"logs-{NAME}", "UTC", "it belongs at"),
+        (f"logs/{NAME}".replace("01-31/", "01-30/"), "UTC", "it belongs at date=2026-01-31/"),
+        (f"logs/{NAME}", "America/New_York", "it belongs at date=2026-01-30/"),
+        (f"logs/{NAME}".replace("_user=42", ""), "UTC", "_user=42"),
+        (f"logs/{NAME}".removesuffix(".gz"), "UTC", "it belongs at"),
+        (f"logs/{NAME}", "{{ conn.akinon_seal.password }}", "is not a time zone"),
+        ("logs/date=2026-02-02/one", None, "the key says 2026-02-02"),
+        ("logs/one.parquet", None, "the key ends in parquet"),
+    ],
+)
+def test_a_receipt_that_lies_elsewhere_is_refused(key: str, timezone: str | None, problem: str) -> None:
+    """Whoever may write to the bucket can name a receipt as they like, and gets no further with it."""
+    with pytest.raises(ArchiveError, match="lies where its window is not stored") as caught:
+        told_at(key, timezone)
+    assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize("start", ["0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00Z", "9999-12-31T00:00:00Z"])
+def test_a_window_without_a_calendar_is_refused(start: str) -> None:
+    """A time that no time zone can be applied to is an error of the receipt, and not of whoever reads it."""
+    told = document()
+    told["window"] = {"start": start, "end": "9999-12-31T23:00:00Z"}
+
+    with pytest.raises(ArchiveError, match="not a receipt of a version that this package knows"):
+        parse_receipt(*encoded(told))
+
+
+def told_at(key: str, timezone: str | None) -> Receipt:
+    """Return a receipt as it is read beside an object of this key."""
+    assert RECEIPT.object
+    stored = msgspec.structs.replace(RECEIPT.object, key=key)
+    body = msgspec.structs.replace(RECEIPT, object=stored, partition_timezone=timezone).encode()
+    return parse_receipt(receipt_key(key, hashlib.sha256(body).hexdigest()), body)
 
 
 def test_the_schema_is_one() -> None:

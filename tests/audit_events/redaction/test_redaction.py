@@ -499,7 +499,10 @@ def test_the_key_is_never_shown() -> None:
         ({"user.email": "hide"}, "redact['user.email']='hide' is not an action; give one of drop, mask, hmac"),
         ({"user.email": None}, "redact['user.email']=None is not an action"),
         ({"user.email": ["mask"]}, "is not an action"),
-        ({"user.email": "hmac"}, "redact['user.email']='hmac' needs a secret key of at least 16 bytes; give one"),
+        (
+            {"user.email": "hmac"},
+            "redact['user.email']='hmac' needs a secret key of at least 16 bytes; give redact_conn_id",
+        ),
         ({"uuid": "hmac"}, "redact has the path 'uuid', but uuid and timestamp identify and order events"),
         ({"timestamp": "drop"}, "redact has the path 'timestamp'"),
         ({"timestamp[*]": "drop"}, "redact has the path 'timestamp[*]'"),

@@ -110,10 +110,16 @@ def add(shop: Sandbox, span: Span, number: int, **fields: Any) -> list[str]:
 def reconcile(bucket: str, span: Span, **arguments: Any) -> list[dict[str, Any]]:
     """Reconcile as a task would, and return what goes to XCom, as it comes out of there."""
     operator = ReconcileAuditEventsOperator(
-        task_id="reconcile", **{"s3_bucket": bucket, "start": span.start, "end": span.end, **arguments}
+        task_id="reconcile",
+        **{"s3_bucket": bucket, "start": span.start, "end": span.end, "redact": None, **arguments},
     )
     found: list[dict[str, Any]] = json.loads(json.dumps(operator.execute({})))
     return found
+
+
+def policy_of(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the redaction of an export's arguments, to be given again."""
+    return {"redact": None, **{name: value for name, value in arguments.items() if name.startswith("redact")}}
 
 
 def failure(bucket: str, span: Span, **arguments: Any) -> tuple[str, list[dict[str, Any]]]:
@@ -121,7 +127,8 @@ def failure(bucket: str, span: Span, **arguments: Any) -> tuple[str, list[dict[s
     pushed: dict[str, Any] = {}
     context = {"ti": SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}))}
     operator = ReconcileAuditEventsOperator(
-        task_id="reconcile", **{"s3_bucket": bucket, "start": span.start, "end": span.end, **arguments}
+        task_id="reconcile",
+        **{"s3_bucket": bucket, "start": span.start, "end": span.end, "redact": None, **arguments},
     )
     with pytest.raises(AirflowFailException) as caught:
         operator.execute(context)
@@ -241,9 +248,13 @@ def test_exported_again_as_it_was(shop: Sandbox, s3: LocalS3, filled: Span, buck
     add(shop, filled, 3)
     conn_id = arguments.get("redact_conn_id")
 
-    [found] = reconcile(bucket, filled, repair=how == "repair", redact_conn_id=conn_id)
+    [found] = reconcile(bucket, filled, repair=how == "repair", **policy_of(arguments))
+    if how == "by hand" and kind == "key":
+        with pytest.raises(AirflowSkipException, match="repair=True"):
+            re_export(found)
+        return
     if how == "by hand":
-        execute({}, s3_bucket=bucket, redact_conn_id=conn_id, **re_export(found))
+        execute({}, s3_bucket=bucket, **policy_of(arguments), **re_export(found))
 
     assert (found["key"], found["late"]) == (before.key, 3)
     assert found["added"] == (None if how == "by hand" else 3)
@@ -418,7 +429,7 @@ def test_vanished_events_are_recorded(
     else:
         [found] = reconcile(bucket, filled)
         with pytest.raises(AirflowFailException, match=told):
-            execute({}, s3_bucket=bucket, **re_export(found))
+            execute({}, s3_bucket=bucket, redact=None, **re_export(found))
 
     assert (found["late"], found["vanished"], found["added"]) == (0, 3, None if how == "by hand" else 0)
     after = identities(s3, bucket)
@@ -484,7 +495,7 @@ def test_late_and_vanished_in_one_mapped_window(shop: Sandbox, s3: LocalS3, fill
     found = reconcile(bucket, filled)
     for one in found:
         with pytest.raises(AirflowFailException, match="2 new events were added"):
-            execute({}, s3_bucket=bucket, **re_export(one))
+            execute({}, s3_bucket=bucket, redact=None, **re_export(one))
 
     assert [(one["late"], one["vanished"]) for one in found] == [(1, 0), (0, 1)]
     assert by_window(objects(s3, bucket)) == {
@@ -536,15 +547,14 @@ def test_a_changed_event_is_found(shop: Sandbox, s3: LocalS3, filled: Span, buck
     arguments = KINDS[kind]
     export(bucket, *filled, **arguments)
     stored = uuids(the_object(s3, bucket))
-    conn_id = arguments.get("redact_conn_id")
     before = len(shop.requests())
-    assert reconcile(bucket, filled, sample=ALL, redact_conn_id=conn_id) == []
+    assert reconcile(bucket, filled, sample=ALL, **policy_of(arguments)) == []
     assert sorted(detail_requests(shop, before)) == sorted(stored)
     assert len(shop.requests()) - before == len(stored) + 1
 
     shop.update(stored[3], url="https://shop.example.com/other/", object_id=1)
     shop.update(stored[5], remote_addr="192.0.2.1")
-    [found] = reconcile(bucket, filled, sample=ALL, redact_conn_id=conn_id)
+    [found] = reconcile(bucket, filled, sample=ALL, **policy_of(arguments))
 
     changed = {one["uuid"]: one["fields"] for one in found["changed"]}
     assert changed == {stored[3]: ["object_id", "url"], stored[5]: ["remote_addr"]}
@@ -581,12 +591,12 @@ def test_what_counts_as_a_change(
         shop.insert([{"timestamp": day.start + place * SECOND, "content": before}])
     connect(shop)
     export(bucket, *day, format=format_, redact=redact)
-    assert reconcile(bucket, day, sample=ALL) == []
+    assert reconcile(bucket, day, sample=ALL, redact=redact) == []
     stored = uuids(the_object(s3, bucket))
     for uuid, (_, after) in zip(stored, CHANGES + same, strict=True):
         shop.update(uuid, content=after)
 
-    [found] = reconcile(bucket, day, sample=ALL)
+    [found] = reconcile(bucket, day, sample=ALL, redact=redact)
 
     assert [one["uuid"] for one in found["changed"]] == stored[:-1]
     assert {tuple(one["fields"]) for one in found["changed"]} == {("content",)}
@@ -624,7 +634,7 @@ def test_a_person_behind_a_pseudonym(shop: Sandbox, s3: LocalS3, filled: Span, b
         email = f"user{event['user']['pk']}@example.com"
         shop.update(event["uuid"], user=event["user"] | {"email": email} | fields)
 
-    [found] = reconcile(bucket, filled, sample=ALL, redact_conn_id="pseudonyms")
+    [found] = reconcile(bucket, filled, sample=ALL, redact=PSEUDONYMS, redact_conn_id="pseudonyms")
 
     assert (found["changed"], found["user_moved"]) == ([], 1)
 
@@ -688,8 +698,8 @@ def test_every_event_has_the_same_chance(
 @pytest.mark.parametrize(
     ("conn_id", "problem"),
     [
-        (None, r"redact_conn_id is missing: \S+\.jsonl\.gz has pseudonyms"),
-        ("others", r"\S+\.jsonl\.gz was redacted by .*, and here it would be by .*\(redact_conn_id\)"),
+        (None, r"redact\['user\.email'\]='hmac' needs a secret key of at least 16 bytes; give redact_conn_id"),
+        ("others", r"\S+\.jsonl\.gz was redacted by .*, and here it would be by .*\(redact, redact_conn_id\)"),
         ("empty", r"redact_conn_id='empty' has no password"),
     ],
 )
@@ -705,7 +715,7 @@ def test_the_key_of_pseudonyms_is_needed(
     before = len(shop.requests())
 
     with pytest.raises(AirflowFailException, match=problem) as caught:
-        reconcile(bucket, filled, redact_conn_id=conn_id, **wanted)
+        reconcile(bucket, filled, redact=PSEUDONYMS, redact_conn_id=conn_id, **wanted)
 
     assert SECRET not in str(caught.value)
     assert len(shop.requests()) == before
@@ -724,17 +734,17 @@ def test_an_older_version_of_the_policy(
     export(bucket, *day, redact="credentials", format=format_)
     stored_by_an_older_version(s3, bucket, REDACTED, "planted-word")
     stored = uuids(the_object(s3, bucket))
-    assert reconcile(bucket, day, sample=ALL) == []
+    assert reconcile(bucket, day, sample=ALL, redact="credentials") == []
     add(shop, day, 2, post_data=secrets)
 
-    [mended] = reconcile(bucket, day, repair=True)
+    [mended] = reconcile(bucket, day, repair=True, redact="credentials")
 
     assert (mended["late"], mended["added"]) == (2, 2)
     assert sorted(one["redaction"]["version"] for one in receipts(s3, bucket)) == [0, 1]
     # Of two objects, one by each version.
-    assert reconcile(bucket, day, sample=ALL) == []
+    assert reconcile(bucket, day, sample=ALL, redact="credentials") == []
     shop.update(stored[1], url="https://shop.example.com/other/")
-    [found] = reconcile(bucket, day, sample=ALL)
+    [found] = reconcile(bucket, day, sample=ALL, redact="credentials")
     assert found["changed"] == [{"uuid": stored[1], "fields": ["url"]}]
 
 
@@ -761,6 +771,81 @@ def stored_by_an_older_version(s3: LocalS3, bucket: str, removed: str, kept: str
 
 def lines_of(stored: Stored) -> list[bytes]:
     return stored.body.splitlines() if stored.key.endswith(".jsonl") else stored.lines
+
+
+# What somebody planted in the bucket.
+
+SECRETIVE = "{{ conn.akinon_default.password }}"
+
+
+def planted(s3: LocalS3, bucket: str, key: str, **fields: Any) -> None:
+    """Put an object there like the bucket's only one, with a receipt in which only these fields are others."""
+    [receipt], stored = receipts(s3, bucket), the_object(s3, bucket)
+    receipt |= fields
+    receipt["object"]["key"] = key
+    name, body = renamed(receipt)
+    s3.client().put_object(Bucket=bucket, Key=key, Body=stored.body)
+    s3.client().put_object(Bucket=bucket, Key=name, Body=body)
+
+
+def test_a_key_from_the_bucket_reaches_no_template(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str) -> None:
+    """A planted key is refused where a window has its own, and handed to no mapped task where it is the author's."""
+    export(bucket, *filled)
+    folder = the_object(s3, bucket).key.rpartition("/")[0]
+    add(shop, filled, 1)
+    planted(s3, bucket, f"{folder}/1{SECRETIVE}.jsonl.gz", partition_timezone=None)
+
+    found = reconcile(bucket, filled)
+
+    assert [SECRETIVE in one["key"] for one in found] == [True, False]
+    with pytest.raises(AirflowSkipException, match="repair=True"):
+        re_export(found[0])
+    assert "{{" not in json.dumps(re_export(found[1]))
+    planted_again = f"{folder}/2{SECRETIVE}.jsonl.gz"
+    s3.client().delete_object(Bucket=bucket, Key=found[0]["key"])
+    for one in everything(s3, bucket):
+        if SECRETIVE in one.key:
+            s3.client().delete_object(Bucket=bucket, Key=one.key)
+    planted(s3, bucket, planted_again)
+    assert "lies where its window is not stored" in refusal(bucket, filled)
+
+
+def test_a_mapped_export_mends_only_what_is_stored(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str) -> None:
+    """Below another prefix, the window would be stored a second time: the mapped task fails before it reads."""
+    export(bucket, *filled)
+    add(shop, filled, 1)
+    [found] = reconcile(bucket, filled)
+    stored, before = identities(s3, bucket), len(shop.requests())
+
+    with pytest.raises(
+        AirflowFailException, match=r"only_again is set, and nothing of .* is stored at s3://\S+/other/"
+    ):
+        execute({}, s3_bucket=bucket, s3_prefix="other", **re_export(found))
+
+    assert identities(s3, bucket) == stored
+    assert len(shop.requests()) == before
+
+
+@pytest.mark.parametrize("wanted", [{"sample": 1}, {"repair": True}])
+def test_a_policy_from_the_bucket_is_not_followed(
+    shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, wanted: dict[str, Any]
+) -> None:
+    """A receipt that says that nothing was removed lets no repair store what the DAG's policy removes."""
+    export(bucket, *filled, redact="credentials")
+    add(shop, filled, 1)
+    [key] = [one.key for one in everything(s3, bucket) if one.is_receipt]
+    stored = the_object(s3, bucket).key
+    planted(s3, bucket, stored, redaction=None)
+    s3.client().delete_object(Bucket=bucket, Key=key)
+    kept = [one.identity for one in everything(s3, bucket)]
+
+    told = refusal(bucket, filled, redact="credentials", **wanted)
+
+    assert "was redacted by None, and here it would be by" in told
+    assert [one.identity for one in everything(s3, bucket)] == kept
+    assert "{{" not in json.dumps(re_export(reconcile(bucket, filled)[0]))
+    with pytest.raises(AirflowFailException, match="was redacted by None, and here it would be by"):
+        execute({}, s3_bucket=bucket, **re_export(reconcile(bucket, filled)[0]))
 
 
 # Records as no sandbox makes them.
@@ -799,12 +884,12 @@ def test_weird_records(weird: dict[str, str], bucket: str, format_: str, redact:
     may = Span(datetime(2021, 5, 1, tzinfo=UTC), datetime(2021, 5, 2, tzinfo=UTC))
     assert export(bucket, *may, format=format_, redact=redact, redact_conn_id="pseudonyms")["count"] == len(CONTENTS)
 
-    assert reconcile(bucket, may, sample=ALL, redact_conn_id="pseudonyms") == []
+    assert reconcile(bucket, may, sample=ALL, redact=redact, redact_conn_id="pseudonyms") == []
 
     for (uuid, record), (before, after) in zip(list(weird.items()), CONTENTS, strict=True):
         weird[uuid] = record.replace(f'"content":{before}', f'"content":{after}')
         assert weird[uuid] != record
-    [found] = reconcile(bucket, may, sample=ALL, redact_conn_id="pseudonyms")
+    [found] = reconcile(bucket, may, sample=ALL, redact=redact, redact_conn_id="pseudonyms")
     assert found["changed"] == [{"uuid": uuid, "fields": ["content"]} for uuid in weird]
 
 
@@ -935,14 +1020,15 @@ def test_no_personal_data_and_no_key(
     fields = {"user": user, "remote_addr": "203.0.113.77", "content": {"planted-name": "planted-word"}}
     shop.insert({"timestamp": day.start + place * SECOND, **fields} for place in range(6))
     connect(shop)
-    export(bucket, *day, redact={"remote_addr": "hmac"}, redact_conn_id="pseudonyms")
+    policy = {"redact": {"remote_addr": "hmac"}, "redact_conn_id": "pseudonyms"}
+    export(bucket, *day, **policy)
     stored = uuids(the_object(s3, bucket))
     shop.update(stored[0], content={"planted-name": "planted-other"}, remote_addr="203.0.113.78")
     shop.update(stored[1], user=user | {"email": "planted-new@example.com"})
     shop.delete(stored[2:3])
     add(shop, day, 3, **fields)
 
-    found = reconcile(bucket, day, sample=ALL, repair=True, on_source_change="warn", redact_conn_id="pseudonyms")
+    found = reconcile(bucket, day, sample=ALL, repair=True, on_source_change="warn", **policy)
 
     assert [(one["late"], one["added"], len(one["changed"]), len(one["gone"])) for one in found] == [(2, 3, 1, 1)]
     assert found[0]["user_moved"] == 1

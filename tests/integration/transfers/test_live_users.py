@@ -45,7 +45,7 @@ def export(bucket: Bucket, api: AuditEventsApi, start: datetime) -> Archived:
     window = Window(start, start + DAY)
     prefix = default_prefix(source_of(api.settings))
     place = Place.of_window(bucket.name, prefix, window, Filters(), UTC, Format.JSONL_GZ)
-    target = Target.look(bucket, place, Format.JSONL_GZ)
+    target = Target.look(bucket, place, Format.JSONL_GZ, "UTC")
     with export_window(api, window, Filters(), Redaction()) as read:
         return archive(read, target, {}, NOBODY)
 

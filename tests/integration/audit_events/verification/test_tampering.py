@@ -284,6 +284,7 @@ def object_and_receipt_renamed_consistently(archive: Archive) -> Tampering:
     other = key.replace("/2025", "/again-2025")
     document = archive.document(receipt)
     document["object"]["key"] = other
+    document["partition_timezone"] = None
     files = {**without(moved(archive.files, key, other), receipt), **dict([renamed(document)])}
     return Tampering(files, {(MISSING, key), (LEFT_OUT, other), (OVERLAP, window_of(SEALED_DAY))})
 
@@ -367,8 +368,7 @@ def a_record_beside_other_objects(archive: Archive) -> Tampering:
         late.replace(newest(archive, REPEATED_LATER), sha256): record,
         other.replace(newest(archive, SEALED_DAY), sha256): record,
     }
-    found = {*about(ALTERED, archive, (REPEATED_LATER, SEALED_DAY)), (OVERLAP, window_of(RECORDED))}
-    return Tampering(archive.files | copies, found)
+    return Tampering(archive.files | copies, about(ALTERED, archive, (REPEATED_LATER, SEALED_DAY)))
 
 
 @tampering
@@ -492,9 +492,10 @@ def a_window_that_knows_too_few_of_its_events(archive: Archive) -> Tampering:
 
 
 def redated(archive: Archive, day: int, start: int, end: int = 0, **fields: Any) -> dict[str, bytes]:
-    """Return a day's receipt for a window whose edges are some hours off."""
+    """Return a day's receipt, of an author's own key, for a window whose edges are some hours off."""
     window = Window(window_of(day).start + start * HOUR, window_of(day).end + end * HOUR)
-    return dict([renamed(archive.document(archive.receipt(day)) | {"window": window.as_dict()} | fields)])
+    told = {"window": window.as_dict(), "partition_timezone": None}
+    return dict([renamed(archive.document(archive.receipt(day)) | told | fields)])
 
 
 EVENING = Window(window_of(SEALED_DAY).start - HOUR, window_of(SEALED_DAY).start)
@@ -504,6 +505,12 @@ EVENING = Window(window_of(SEALED_DAY).start - HOUR, window_of(SEALED_DAY).start
 def a_receipt_redated(archive: Archive) -> Tampering:
     files = {**without(archive.files, archive.receipt(SEALED_DAY)), **redated(archive, SEALED_DAY, -1)}
     return Tampering(files, {*about(MISSING, archive, [SEALED_DAY]), (OVERLAP, EVENING)})
+
+
+@tampering
+def a_receipt_redated_where_its_window_is_not_stored(archive: Archive) -> Tampering:
+    files = {**archive.files, **redated(archive, SEALED_DAY, -1, partition_timezone="UTC")}
+    return Tampering(files, about(ALTERED, archive, [SEALED_DAY]))
 
 
 @tampering
@@ -579,7 +586,9 @@ def a_forgery_beside_the_old_receipt(archive: Archive) -> Tampering:
 @tampering
 def a_forgery_by_other_filters(archive: Archive) -> Tampering:
     sealed = [newest(archive, SEALED_DAY)]
-    key, body, receipt, written = forged(archive, SEALED_DAY, previous=sealed, filters={"user": 7})
+    key, body, receipt, written = forged(
+        archive, SEALED_DAY, previous=sealed, filters={"user": 7}, partition_timezone=None
+    )
     files = {**archive.files, key: body, receipt: written}
     # Of the chain that it makes up there is no seal.
     return Tampering(files, {(ALTERED, key), (NOT_SIGNED, f"{archive.chain} user=7")})
@@ -599,7 +608,7 @@ def a_forgery_where_no_window_was(archive: Archive) -> Tampering:
     document = archive.document(archive.receipt(EMPTY))
     key = document["object"]["key"].replace(date_of(EMPTY), date_of(-1))
     document["object"]["key"] = key
-    document["window"] = window_of(-1).as_dict()
+    document |= {"window": window_of(-1).as_dict(), "partition_timezone": None}
     files = {**archive.files, key: archive.files[archive.object(EMPTY)], **dict([renamed(document)])}
     return Tampering(files, {(LEFT_OUT, key)})
 
@@ -607,9 +616,20 @@ def a_forgery_where_no_window_was(archive: Archive) -> Tampering:
 @tampering
 def an_object_without_receipt(archive: Archive) -> Tampering:
     folder = archive.object(SEALED_DAY).rpartition("/")[0]
-    keys = [f"{folder}/more.jsonl.gz", f"{folder}/more.jsonl", f"{PREFIX}more.parquet"]
-    files = {**archive.files, **dict.fromkeys(keys, b"{}\n"), f"{folder}/README.txt": b"", f"{folder}/_SUCCESS": b""}
+    keys = [f"{folder}/more.jsonl.gz", f"{folder}/more.jsonl", f"{PREFIX}more.parquet", f"{PREFIX}X.JSONL.GZ"]
+    files = {**archive.files, **dict.fromkeys(keys, b"{}\n"), f"{PREFIX}README.txt": b"", f"{folder}/_SUCCESS": b""}
     return Tampering(files, {(WITHOUT_RECEIPT, key) for key in keys})
+
+
+@tampering
+def objects_that_query_engines_read(archive: Archive) -> Tampering:
+    folder = archive.object(SEALED_DAY).rpartition("/")[0]
+    names = ["evil.json.gz", "evil", "x.ndjson.gz", "X.JSONL.GZ", "README.txt", "sub/evil.csv"]
+    passed_over = {f"{folder}/.hidden": b"{}", f"{folder}/sub/": b"", f"{folder}/_evil.jsonl": b"{}"}
+    keys = [f"{folder}/{name}" for name in names]
+    return Tampering(
+        {**archive.files, **dict.fromkeys(keys, b"{}\n"), **passed_over}, {(WITHOUT_RECEIPT, key) for key in keys}
+    )
 
 
 # Seals
@@ -870,7 +890,7 @@ def test_late_events_of_an_own_key(s3: LocalS3, archive: Archive) -> None:
     files: Files = {}
     before: list[str] = []
     for receipt, late in zip(archive.receipts(REPEATED_LATER), ("", ".late-1"), strict=True):
-        document = archive.document(receipt) | {"previous": before}
+        document = archive.document(receipt) | {"previous": before, "partition_timezone": None}
         body = archive.files[document["object"]["key"]]
         document["object"]["key"] = new + late
         key, written = renamed(document)
