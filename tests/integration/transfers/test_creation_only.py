@@ -76,7 +76,7 @@ def test_all_work_goes_on(
     shop.insert({"timestamp": day.start + number * SECOND} for number in (2, 3))
     span = {"start": day.start, "end": day.end, "s3_bucket": bucket}
     [repaired] = ReconcileAuditEventsOperator(
-        task_id="reconcile", repair=True, on_source_change="warn", **span
+        task_id="reconcile", repair=True, redact=None, on_source_change="warn", **span
     ).execute({})
     SealAuditArchiveOperator(task_id="seal", start=day.end, end=day.end + DAY, s3_bucket=bucket).execute({})
     verified = VerifyAuditArchiveOperator(task_id="verify", start=day.start, end=day.end, s3_bucket=bucket).execute(
