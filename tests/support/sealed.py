@@ -42,6 +42,7 @@ from airflow_provider_akinon.audit_events.window import Window
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from tests.support.exporting import DAY, SECOND
+from tests.support.memory_bucket import MemoryBucket, Stored
 
 START = datetime(2025, 3, 3, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -218,6 +219,14 @@ def new_bucket_with(s3: LocalS3, files: Mapping[str, bytes]) -> Bucket:
     name = new_bucket(s3)
     put(s3, name, files)
     return Bucket(s3.client(), name)
+
+
+def memory_bucket_with(files: Mapping[str, bytes]) -> Bucket:
+    """Return a bucket in memory that holds these files: to be read many times, in many variants."""
+    memory = MemoryBucket()
+    for key, body in files.items():
+        memory.put(key, Stored(body))
+    return Bucket(memory, memory.name)
 
 
 def bucket_with(s3: LocalS3, files: Mapping[str, bytes]) -> Bucket:

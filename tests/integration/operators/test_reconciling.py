@@ -49,6 +49,7 @@ from tests.support.servers import Connect
 from tests.support.verbatim import answer_verbatim
 
 FORMATS = ("jsonl.gz", "jsonl", "parquet")
+EACH_FORMAT = ["jsonl.gz", pytest.param("jsonl", marks=pytest.mark.long), "parquet"]  # what gzip adds is small
 HOUR = timedelta(hours=1)
 ALL = 1_000
 """A sample that no test's events exceed."""
@@ -395,7 +396,7 @@ def test_other_prefixes_are_left_alone(shop: Sandbox, filled: Span, bucket: str)
 # Vanished events.
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("format_", EACH_FORMAT)
 def test_vanished_events_are_told(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, format_: str) -> None:
     """Without a repair they are counted and told, nothing is written, and the task does not fail."""
     export(bucket, *filled, format=format_)
@@ -409,7 +410,7 @@ def test_vanished_events_are_told(shop: Sandbox, s3: LocalS3, filled: Span, buck
     assert identities(s3, bucket) == before
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("format_", EACH_FORMAT)
 @pytest.mark.parametrize("how", ["fail", "warn", "by hand"])
 def test_vanished_events_are_recorded(
     shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, format_: str, how: str
@@ -447,7 +448,7 @@ def halves(span: Span) -> tuple[Span, Span]:
     return Span(span.start, noon), Span(noon, span.end)
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("format_", EACH_FORMAT)
 @pytest.mark.parametrize("how", ["fail", "warn"])
 def test_late_and_vanished_in_one_window(
     shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, format_: str, how: str
@@ -580,7 +581,7 @@ CHANGES: list[tuple[Any, Any]] = [
 """What a field held when it was exported, and what it holds now."""
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("format_", EACH_FORMAT)
 @pytest.mark.parametrize("redact", [None, "credentials"])
 def test_what_counts_as_a_change(
     shop: Sandbox, s3: LocalS3, connect: Connect, bucket: str, day: Span, format_: str, redact: str | None
@@ -602,7 +603,7 @@ def test_what_counts_as_a_change(
     assert {tuple(one["fields"]) for one in found["changed"]} == {("content",)}
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("format_", EACH_FORMAT)
 def test_what_is_known_of_a_person_is_told_apart(
     shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, format_: str
 ) -> None:
@@ -877,7 +878,7 @@ def weird(shop: Sandbox, connect: Connect) -> Iterator[dict[str, str]]:
         yield records
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("format_", EACH_FORMAT)
 @pytest.mark.parametrize("redact", [None, "credentials", PSEUDONYMS])
 def test_weird_records(weird: dict[str, str], bucket: str, format_: str, redact: Any) -> None:
     """No number is too long, and no text too broken, to be compared; each change of them is found."""
@@ -949,7 +950,7 @@ def test_an_altered_receipt(shop: Sandbox, s3: LocalS3, filled: Span, bucket: st
     assert len(shop.requests()) == before
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("format_", EACH_FORMAT)
 def test_a_damaged_object(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, format_: str) -> None:
     """An object that does not read as it was written is named where it is sampled, and is never built upon."""
     key = export(bucket, *filled, format=format_)["key"]

@@ -36,7 +36,7 @@ from tests.support.exporting import (
 )
 from tests.support.servers import NARROW_KEY, Connect
 
-FORMATS = ["jsonl.gz", "jsonl", "parquet"]
+EACH_FORMAT = ["jsonl.gz", pytest.param("jsonl", marks=pytest.mark.long), "parquet"]  # what gzip adds is small
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def versions(s3: LocalS3, bucket: str) -> int:
     return len(s3.client().list_object_versions(Bucket=bucket)["Versions"])
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("format_", EACH_FORMAT)
 def test_late_events_land_in_objects_of_their_own(
     shop: Sandbox, s3: LocalS3, filled: Span, versioned: str, format_: str
 ) -> None:
@@ -163,7 +163,7 @@ def test_late_events_beside_a_key_of_ones_own(shop: Sandbox, s3: LocalS3, filled
     assert identities(s3, bucket) == before
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("format_", EACH_FORMAT)
 def test_a_user_that_moves_writes_nothing(
     shop: Sandbox, s3: LocalS3, filled: Span, versioned: str, format_: str
 ) -> None:
@@ -180,7 +180,7 @@ def test_a_user_that_moves_writes_nothing(
     assert versions(s3, versioned) == 2
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("format_", EACH_FORMAT)
 def test_changes_at_the_source(shop: Sandbox, s3: LocalS3, filled: Span, versioned: str, format_: str) -> None:
     """What was changed, deleted and late in one window: the late land, a record names the others, the task fails."""
     export(versioned, *filled, format=format_)
@@ -412,7 +412,7 @@ def moved(s3: LocalS3, bucket: str, *, keep_versions: bool) -> str:
     return name
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("format_", EACH_FORMAT)
 @pytest.mark.parametrize("keep_versions", [False, True])
 def test_a_moved_archive_goes_on(
     shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, keep_versions: bool, format_: str
@@ -456,7 +456,7 @@ def put(s3: LocalS3, bucket: str, one: Stored, body: bytes) -> None:
     s3.client().put_object(Bucket=bucket, Key=one.key, Body=body, Metadata=one.head["Metadata"])
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("format_", EACH_FORMAT)
 @pytest.mark.parametrize("number", [0, 1])
 @pytest.mark.parametrize("what", ["late", "changed", "moved"])
 def test_altered_bytes_are_never_built_on(
@@ -500,7 +500,7 @@ def test_an_object_of_another_size_is_noticed(s3: LocalS3, filled: Span, bucket:
     assert identities(s3, bucket) == before
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("format_", EACH_FORMAT)
 def test_altered_bytes_never_get_a_fresh_receipt(
     shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, format_: str
 ) -> None:
@@ -533,7 +533,7 @@ def the_object_of(result: dict[str, Any], s3: LocalS3, bucket: str) -> Stored:
     return found
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("format_", EACH_FORMAT)
 def test_an_object_without_a_receipt_is_adopted(
     shop: Sandbox, s3: LocalS3, filled: Span, versioned: str, format_: str
 ) -> None:
