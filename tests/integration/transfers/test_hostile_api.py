@@ -274,8 +274,9 @@ def test_requests_per_second(hostile: Hostile, s3: LocalS3, bucket: str, rate: i
 
     times = sorted(_time(entry) for entry in list_requests(api))
     assert len(times) > 20
-    # A request may be late on its way to the log, and the next one on time.
-    assert min((later - earlier) / SECOND for earlier, later in zip(times, times[rate:], strict=False)) > 0.8
+    # Requests may be late on their way to the log, and the next ones on time; a test of the client, whose clock is its
+    # own, has the exact pace.
+    assert min((later - earlier) / SECOND for earlier, later in zip(times, times[2 * rate :], strict=False)) > 1.2
     assert (times[-1] - times[0]) / SECOND > (len(times) - 1) / rate - 0.2
 
 
