@@ -31,6 +31,7 @@ settings.register_profile(
     "examples",
     max_examples=OTHER_EXAMPLES,
     deadline=None,  # threads, compression and busy machines make some examples slow
+    derandomize=False,  # also where CI is set: each run tries others
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("examples")

@@ -24,7 +24,7 @@ from typing import IO, Any
 from airflow_provider_akinon import __version__
 from airflow_provider_akinon.audit_events.bucket import Bucket, Head
 from airflow_provider_akinon.audit_events.comparison import Comparison, Difference, Numbers, comparing
-from airflow_provider_akinon.audit_events.encoding import Block, Format, JsonLines, added_sums
+from airflow_provider_akinon.audit_events.encoding import Block, Format, JsonLines, added_sums, sum_in_hex
 from airflow_provider_akinon.audit_events.errors import (
     ArchiveError,
     ObjectAltered,
@@ -70,7 +70,6 @@ RECORDED_UUIDS = 10_000
 RECORDED_BYTES = 3_500_000
 """Bytes of them, likewise: a receipt stays below 4 MiB."""
 
-_PIECE = 1 << 20
 _BATCH = 500
 
 
@@ -141,6 +140,20 @@ class _KeyTaken(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class _Copy:
+    """A copy of a stored object, and the SHA-256 of its bytes."""
+
+    file: IO[bytes]
+    sha256: str
+
+    def lines(self, key: str, format: Format) -> Iterator[bytes]:  # noqa: A002 - the field's own word
+        """Yield the object's records from the first on; an error of theirs names its ``key``."""
+        self.file.seek(0)
+        with naming_damage(key):
+            yield from stored_lines(self.file, format)
+
+
+@dataclass(frozen=True, slots=True)
 class _Task:
     export: Export
     target: Target
@@ -169,15 +182,17 @@ class _Task:
             return Archived(stored, Numbers(same=export.count), 0, written=False)
         with ExitStack() as stack:
             try:
-                files = [stack.enter_context(self._fetched(each)) for each in stored.objects]
+                copies = [stack.enter_context(self._copied(each)) for each in stored.objects]
             except ObjectUnreadable:
-                if stored.receipts.receipts and stored.receipts.last.window_uuids == _hex(export.written.uuids_sum):
+                if stored.receipts.receipts and stored.receipts.last.window_uuids == sum_in_hex(
+                    export.written.uuids_sum
+                ):
                     return Archived(stored, Numbers(not_compared=export.count), 0, written=False)
                 raise
-            comparison = stack.enter_context(self._compared(stored, files))
-            return self._settle(stored, files[-1], comparison)
+            comparison = stack.enter_context(self._compared(stored, copies))
+            return self._settle(stored, copies[-1], comparison)
 
-    def _settle(self, stored: StoredWindow, newest: IO[bytes], comparison: Comparison) -> Archived:
+    def _settle(self, stored: StoredWindow, newest: _Copy, comparison: Comparison) -> Archived:
         """Write what the comparison shows to be missing: a receipt, an object of new events, a record of changes."""
         before, numbers = stored, comparison.numbers
         self._require_read_after(comparison)
@@ -192,35 +207,27 @@ class _Task:
         return Archived(stored, numbers, numbers.new, written=stored is not before)
 
     @contextmanager
-    def _fetched(self, each: WindowObject) -> Iterator[IO[bytes]]:
+    def _copied(self, each: WindowObject) -> Iterator[_Copy]:
         """Give a copy of a stored object, whose bytes are those of its receipt.
 
         :raises ObjectAltered: they are not.
         """
-        found = hashlib.sha256()
         with tempfile.TemporaryFile(prefix="akinon-audit-events-") as file:
-            with closing(self.bucket.open(each.key)) as body:
-                while piece := body.read(_PIECE):
-                    found.update(piece)
-                    file.write(piece)
-            if each.told is not None and each.told.sha256 != found.hexdigest():
+            sha256 = self.bucket.hash(each.key, file)
+            if each.told is not None and each.told.sha256 != sha256:
                 raise ObjectAltered(
-                    f"s3://{self.bucket.name}/{each.key} was altered: its SHA-256 is {found.hexdigest()}, and "
+                    f"s3://{self.bucket.name}/{each.key} was altered: its SHA-256 is {sha256}, and "
                     f"{each.told.sha256} by its receipt. Nothing was written. Restore it from its version, and ask "
                     "who did it"
                 )
-            file.seek(0)
-            yield file
+            yield _Copy(file, sha256)
 
     @contextmanager
-    def _compared(self, stored: StoredWindow, files: list[IO[bytes]]) -> Iterator[Comparison]:
+    def _compared(self, stored: StoredWindow, copies: list[_Copy]) -> Iterator[Comparison]:
         redaction = self.export.redaction
         version = None if redaction is None else redaction.as_dict()["version"]
         newer = redaction if stored.receipts.versions() - {version} else None
-        sides = [
-            _naming(each.key, stored_lines(file, stored.format))
-            for each, file in zip(stored.objects, files, strict=True)
-        ]
+        sides = [copy.lines(each.key, stored.format) for each, copy in zip(stored.objects, copies, strict=True)]
         recorded = stored.recorded(self.bucket)
         with closing(self.export.lines()) as lines, comparing(sides, lines, recorded, redact=newer) as comparison:
             yield comparison
@@ -250,7 +257,7 @@ class _Task:
                 "written. Check host, remote id and key, or export to another s3_prefix"
             )
 
-    def _adopt(self, stored: StoredWindow, file: IO[bytes], comparison: Comparison) -> StoredWindow:
+    def _adopt(self, stored: StoredWindow, copy: _Copy, comparison: Comparison) -> StoredWindow:
         """Give the last object, which has none, its receipt: a task was killed between the two.
 
         :raises ObjectChanged: the API does not give all of its events as they are.
@@ -263,9 +270,7 @@ class _Task:
                 f"are there (such as {comparison.unproved[number]}). Nothing was written. If no other task is about "
                 "to write its receipt, somebody has to move it out of the way"
             )
-        file.seek(0)
-        lines = _naming(last.key, stored_lines(file, stored.format))
-        with _drafted(lines, self.export.window, Format.JSONL) as draft:
+        with _drafted(copy.lines(last.key, stored.format), self.export.window, Format.JSONL) as draft:
             written = draft.lines
         told = metadata_of(last.head)
         return self._write_receipt(
@@ -276,7 +281,7 @@ class _Task:
             stored_object=StoredObject(
                 key=last.key,
                 size=last.head.size,
-                sha256=_sha256(file),
+                sha256=copy.sha256,
                 # Parquet does not give the order of keys back; who wrote the object knew it.
                 content_sha256=told.get("content-sha256", written.content_sha256)
                 if stored.format is Format.PARQUET
@@ -368,7 +373,7 @@ class _Task:
                 vanished=numbers.vanished,
             ),
             uuids_sha256=written.uuids_sha256 if written else None,
-            window_uuids=_hex(added_sums(sum_before, written.uuids_sum if written else 0)),
+            window_uuids=sum_in_hex(added_sums(sum_before, written.uuids_sum if written else 0)),
             first_timestamp=written.first[0] if written and written.first else None,
             last_timestamp=written.last[0] if written and written.last else None,
             object=stored_object,
@@ -386,24 +391,6 @@ class _Task:
         key = receipt_key(stored_object.key if stored_object else self.place.key, sha256)
         self.bucket.create(key, encoded, {**kept, "ContentType": CONTENT_TYPE})
         return stored.having(head, sha256, receipt)
-
-
-def _sha256(file: IO[bytes]) -> str:
-    file.seek(0)
-    found = hashlib.sha256()
-    while piece := file.read(_PIECE):
-        found.update(piece)
-    return found.hexdigest()
-
-
-def _hex(uuids_sum: int) -> str:
-    return f"{uuids_sum:064x}"
-
-
-def _naming(key: str, lines: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield lines; an error of theirs names the object."""
-    with naming_damage(key):
-        yield from lines
 
 
 @contextmanager

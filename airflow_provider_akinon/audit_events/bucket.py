@@ -7,8 +7,9 @@ nothing: all that it stores, it creates.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -16,6 +17,7 @@ from botocore.exceptions import ClientError
 
 from airflow_provider_akinon.audit_events.errors import InvalidInput, ObjectChanged, ObjectLocked, ObjectUnreadable
 
+_PIECE = 1 << 20
 _MISSING = ("404", "NoSuchKey", "NoSuchBucket", "NotFound")
 _CHANGED = ("PreconditionFailed", "ConditionalRequestConflict", "412")
 _REFUSED = ("AccessDenied", "InvalidRequest", "MethodNotAllowed", "ObjectLocked")
@@ -79,15 +81,14 @@ class Bucket:
             version_id=None if version == "null" else version,
         )
 
-    def open(self, key: str, version_id: str | None = None) -> IO[bytes]:
+    def open(self, key: str) -> IO[bytes]:
         """Return an object's bytes as a stream, None of them read yet.
 
         :raises ObjectUnreadable: its storage class does not give them at once.
         :raises ObjectChanged: it is not there.
         """
-        version = {} if version_id is None else {"VersionId": version_id}
         try:
-            body: IO[bytes] = self._client.get_object(Bucket=self.name, Key=key, **version)["Body"]
+            body: IO[bytes] = self._client.get_object(Bucket=self.name, Key=key)["Body"]
         except ClientError as error:
             if _code(error) == "InvalidObjectState":
                 message = f"s3://{self.name}/{key} is archived ({error}); restore it to read it"
@@ -101,6 +102,20 @@ class Bucket:
         """Return a small object's bytes."""
         with self.open(key) as body:
             return body.read()
+
+    def hash(self, key: str, copy: IO[bytes] | None = None) -> str:
+        """Return the SHA-256 of an object's bytes, in hex, and leave them in ``copy`` where one is given.
+
+        :raises ObjectUnreadable: see `open`.
+        :raises ObjectChanged: likewise.
+        """
+        found = hashlib.sha256()
+        with closing(self.open(key)) as body:
+            while piece := body.read(_PIECE):
+                found.update(piece)
+                if copy is not None:
+                    copy.write(piece)
+        return found.hexdigest()
 
     def entries(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Yield the keys that begin with ``prefix``, in order, each with the size of its object in bytes."""

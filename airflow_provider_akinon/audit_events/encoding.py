@@ -109,6 +109,11 @@ def added_sums(*sums: int) -> int:
     return sum(sums) % _SUMS
 
 
+def sum_in_hex(uuids_sum: int) -> str:
+    """Return a sum of uuids as receipts hold it."""
+    return f"{uuids_sum:064x}"
+
+
 def _require_ascent(before: tuple[datetime, str], after: tuple[datetime, str]) -> None:
     if after <= before:
         raise ProtocolError(

@@ -62,22 +62,8 @@ class Export:
     """What identifies the events, whatever the format."""
     draft: Draft
     encoded: Callable[[], tuple[IO[bytes], int, str]]
-    """Returns `file`, `size` and `sha256`. Made when first asked for: most later exports of a window need none."""
-
-    @property
-    def file(self) -> IO[bytes]:
-        """The events in ``format``, positioned at the start; gone when the export's context ends."""
-        return self.encoded()[0]
-
-    @property
-    def size(self) -> int:
-        """Bytes of the file."""
-        return self.encoded()[1]
-
-    @property
-    def sha256(self) -> str:
-        """SHA-256 of the file, hex."""
-        return self.encoded()[2]
+    """Returns a file of the events in ``format``, its bytes and their SHA-256 in hex; gone when the export's context
+    ends. Made when first asked for: most later exports of a window need none."""
 
     def lines(self) -> Generator[bytes, None, None]:
         """Yield the events' lines, uncompressed and without line breaks, from the first on."""

@@ -20,19 +20,20 @@ QUOTED = json.dumps(REDACTED)
 PERCENT_QUOTED = quote(REDACTED)
 """The same in a form or a URL."""
 
+# No group is repeated possessively, as Python before 3.11.5 gets that wrong; an atomic group says the same.
 _NAMED = re.compile(r"""(?<![\w.\-\[\]%+$])([\w.\-\[\]%+$]++)(["'])?(?(2)\s*+|[ \t]*+)([=:])(?(2)\s*+|[ \t]*+)""")
 _QUOTE = re.compile(
-    r"""[bru]?["][^"\\]*+(?:\\.[^"\\]*+)*+\\?["]?|[bru]?['][^'\\]*+(?:\\.[^'\\]*+)*+\\?[']?""", re.DOTALL
+    r"""[bru]?["][^"\\]*+(?>(?:\\.[^"\\]*+)*)\\?["]?|[bru]?['][^'\\]*+(?>(?:\\.[^'\\]*+)*)\\?[']?""", re.DOTALL
 )
 _NESTED = re.compile(rf"{_QUOTE.pattern}|([{{\[(])|([}}\])])", re.DOTALL)
 _BARE = re.compile(r"[^,}\]\r\n]*")
-_REST_OF_HEADER = re.compile(r"[^\r\n]*+(?:\r?\n[ \t][^\r\n]*+)*+")
+_REST_OF_HEADER = re.compile(r"[^\r\n]*+(?>(?:\r?\n[ \t][^\r\n]*+)*)")
 _END_IN_FORM = re.compile(r"""[&\r\n]|;[ \t]++(?=[\w.\-]+=)|["'](?=\s*+[,}\]])|\Z""")
 _END_IN_URL = re.compile(rf"#|{_END_IN_FORM.pattern}")
 _URL = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.\-]*:/)?/")
 _USER_INFO = re.compile(r"""(?<=//)[^/?#\s"'<>\\]+(?=@)""")
 _PART = re.compile(
-    r"""\bname=(?:"([^"\r\n]*)"|([^\s;"]+))[^\r\n]{0,500}+(?:\r?\n[^\r\n]+){0,9}+\r?\n\r?\n""", re.IGNORECASE
+    r"""\bname=(?:"([^"\r\n]*)"|([^\s;"]+))[^\r\n]{0,500}+(?>(?:\r?\n[^\r\n]+){0,9})\r?\n\r?\n""", re.IGNORECASE
 )
 _BOUNDARY = re.compile(r"\s*(--[^\s]+)")
 

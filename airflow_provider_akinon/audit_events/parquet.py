@@ -67,21 +67,12 @@ def write_parquet(lines: Iterable[bytes], file: IO[bytes]) -> None:
             pa.default_memory_pool().release_unused()
 
 
-def read_events(file: IO[bytes]) -> Iterator[tuple[datetime, str]]:
-    """Yield timestamp, in UTC, and uuid of each event of a seekable file, in its order.
-
-    :raises InvalidInput: pyarrow is not installed.
-    """
-    for batch in _read(file, ["timestamp", "uuid"]):
-        yield from zip(_instants(batch), batch.column("uuid").to_pylist(), strict=True)
-
-
 def read_lines(file: IO[bytes]) -> Iterator[bytes]:
     """Yield each event's record of a seekable file as JSON on one line, without a line break, in the file's order.
 
     :raises InvalidInput: pyarrow is not installed.
     """
-    for batch in _read(file, None):
+    for batch in _read(file):
         columns = [_written(batch.column(name), value_of) for name, value_of in _COLUMNS.items()]
         uuids = map(msgspec.json.encode, batch.column("uuid").to_pylist())
         instants = [b'"%b"' % format_instant(instant).encode() for instant in _instants(batch)]
@@ -157,10 +148,10 @@ def _table(pa: Any, schema: Any, lines: list[bytes]) -> Any:
     return pa.Table.from_batches(batches, schema)
 
 
-def _read(file: IO[bytes], columns: list[str] | None) -> Iterator[Any]:
+def _read(file: IO[bytes]) -> Iterator[Any]:
     pa, pq = _pyarrow()
     with _opened(pa, pq, file) as stored:
-        yield from stored.iter_batches(_READ_EVENTS, columns=columns, use_threads=False)
+        yield from stored.iter_batches(_READ_EVENTS, use_threads=False)
 
 
 def _opened(pa: Any, pq: Any, file: IO[bytes]) -> Any:

@@ -56,11 +56,12 @@ _PASSES = 8  # over a text of which it is uncertain what is a credential's
 HMAC_MARK = b"hmac-sha256:"
 """What pseudonyms begin with."""
 _PSEUDONYM = re.compile(rf"{HMAC_MARK.decode()}[0-9a-f]{{32}}")
-_ANY = re.compile(r"""[ \t\r\n]++|("[^"\\]*+(?:\\.[^"\\]*+)*+")""", re.DOTALL)
+_ANY = re.compile(r"""[ \t\r\n]++|("[^"\\]*+(?>(?:\\.[^"\\]*+)*)")""", re.DOTALL)
 _MARKS = re.compile(r"""[=:%\\@{\["]""")
 _JSON_IN_FORM = re.compile(r"""=((?:[{\["]|%7B|%5B|%22)[^&\r\n]++)""", re.IGNORECASE)
 _DONE = re.compile(
-    r"""(?P<quote>(?<!\\)\\*+"|%(?:25)*+22|)(?:\[|%(?:25)*+5B)redacted(?:\]|%(?:25)*+5D)(?P=quote)""", re.IGNORECASE
+    r"""(?P<quote>(?<!\\)\\*+"|%(?>(?:25)*)22|)(?:\[|%(?>(?:25)*)5B)redacted(?:\]|%(?>(?:25)*)5D)(?P=quote)""",
+    re.IGNORECASE,
 )
 _PATH = re.compile(r"[^.\[\]*]+(?:\.(?:[^.\[\]*]+|\*)|\[\*\]){0,31}")
 

@@ -11,7 +11,6 @@ head.
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 import tempfile
 from collections import defaultdict
@@ -22,11 +21,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from itertools import count, islice
-from typing import IO, Any
+from typing import Any
 
 from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.coverage import gaps
-from airflow_provider_akinon.audit_events.encoding import Format, added_sums, uuids_sum
+from airflow_provider_akinon.audit_events.encoding import Format, added_sums, sum_in_hex, uuids_sum
 from airflow_provider_akinon.audit_events.errors import ArchiveError, InvalidInput, ObjectChanged, ObjectUnreadable
 from airflow_provider_akinon.audit_events.inventory import Inventory
 from airflow_provider_akinon.audit_events.place import first_and_number
@@ -42,7 +41,6 @@ from airflow_provider_akinon.audit_events.window import MILLISECOND, Window, for
 THREADS = 8
 """Windows that are read at a time."""
 
-_PIECE = 1 << 20
 _BATCH = 500
 
 Progress = Callable[[int, int], None]
@@ -407,7 +405,7 @@ class _Checker:
             return problems, 0
         try:
             with tempfile.TemporaryFile(prefix="akinon-audit-events-") if uuids else nullcontext() as copy:
-                found = _sha256(self._bucket, key, copy)
+                found = self._bucket.hash(key, copy)
                 problems = [
                     (Status.ALTERED, f"{which}'s SHA-256 is {found}; by its receipt {sha256} it was {told.sha256}")
                     for sha256, told in told_of.items()
@@ -462,7 +460,7 @@ class _Uuids:
             (Status.ALTERED, f"the event {uuid} is stored {number} times")
             for uuid, number in self._database.execute(twice)
         ]
-        if f"{self._sum:064x}" != receipts.last.window_uuids:
+        if sum_in_hex(self._sum) != receipts.last.window_uuids:
             problems.append((Status.ALTERED, "its events are not those that the last receipt tells of all of them"))
         return problems
 
@@ -536,17 +534,6 @@ def _disagreements(receipts: WindowReceipts) -> list[_Problem]:
             )
             problems.append((Status.ALTERED, detail))
     return problems
-
-
-def _sha256(bucket: Bucket, key: str, copy: IO[bytes] | None) -> str:
-    """Return the SHA-256 of an object's bytes, which go to ``copy`` as well."""
-    found = hashlib.sha256()
-    with closing(bucket.open(key)) as body:
-        while piece := body.read(_PIECE):
-            found.update(piece)
-            if copy is not None:
-                copy.write(piece)
-    return found.hexdigest()
 
 
 def _of_time(checked: Iterable[_Checked], chains: Mapping[str, SealChain], expected: Expected) -> Iterator[Finding]:

@@ -34,6 +34,7 @@ from airflow_provider_akinon.operators.audit_archive import (
 from airflow_provider_akinon.sensors.audit_events import AuditEventsSensor
 from airflow_provider_akinon.transfers.audit_events_to_s3 import AuditEventsToS3Operator
 from airflow_provider_akinon.triggers.audit_events import AuditEventsArrivedTrigger
+from tests.support.commands import needs
 from tests.support.exporting import export
 from tests.support.paths import DOCS, ROOT
 from tests.support.servers import UNTIL
@@ -224,6 +225,7 @@ def test_a_record_of_changes():
     assert receipt.previous
 
 
+@needs("jq")
 def test_uuids_of_a_window_by_hand(tmp_path):
     """The page's command gives the digest of all uuids of a window's objects."""
     [command] = re.findall(r"^   cat object object\.late-1.*\n(?:   .*\n)+", page("receipts"), re.M)
@@ -231,7 +233,11 @@ def test_uuids_of_a_window_by_hand(tmp_path):
     for name, mine in (("object", uuids[:2]), ("object.late-1", uuids[2:])):
         (tmp_path / name).write_bytes(gzip.compress(b"".join(b'{"uuid":"%s"}\n' % uuid for uuid in mine)))
     ran = subprocess.run(
-        ["bash", "-euc", inspect.cleandoc(command)], cwd=tmp_path, check=True, capture_output=True, text=True
+        ["bash", "-euo", "pipefail", "-c", inspect.cleandoc(command)],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     assert ran.stdout.strip() == f"{uuids_sum(uuids):064x}"
 

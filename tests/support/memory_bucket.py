@@ -10,8 +10,9 @@ import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import count
 from types import SimpleNamespace
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from botocore.exceptions import ClientError
 from botocore.hooks import HierarchicalEmitter
@@ -51,7 +52,15 @@ class MemoryBucket:
         self.writes = 0
         self.around_write: Callable[[str, bool], None] = lambda _key, _done: None
         self.meta = SimpleNamespace(events=HierarchicalEmitter(), service_model=service_model())
-        self._versions: dict[tuple[str, str], Stored] = {}
+        self._versions = count(1)
+
+    @classmethod
+    def holding(cls, files: Mapping[str, bytes]) -> Self:
+        """Return a bucket that holds these files."""
+        bucket = cls()
+        for key, body in files.items():
+            bucket.put(key, Stored(body))
+        return bucket
 
     def copy(self, *, versioned: bool, metadata: bool) -> MemoryBucket:
         """Return another bucket, with the same objects at the same keys."""
@@ -62,10 +71,8 @@ class MemoryBucket:
 
     def put(self, key: str, stored: Stored) -> str | None:
         """Store an object, whatever is there, and return its version."""
-        version = f"v{len(self._versions) + 1}" if self.versioned else None
+        version = f"v{next(self._versions)}" if self.versioned else None
         self.objects[key] = replace(stored, version_id=version)
-        if version is not None:
-            self._versions[key, version] = self.objects[key]
         return version
 
     # What follows is boto3's client.
@@ -78,8 +85,8 @@ class MemoryBucket:
     def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
         return self._told(self._found("HeadObject", "404", Bucket, Key))
 
-    def get_object(self, *, Bucket: str, Key: str, VersionId: str | None = None) -> dict[str, Any]:  # noqa: N803
-        found = self._found("GetObject", "NoSuchKey", Bucket, Key, VersionId)
+    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
+        found = self._found("GetObject", "NoSuchKey", Bucket, Key)
         return {**self._told(found), "Body": StreamingBody(io.BytesIO(found.body), len(found.body))}
 
     def put_object(
@@ -129,9 +136,9 @@ class MemoryBucket:
                 return
             last = keys[PAGE - 1]
 
-    def _found(self, operation: str, code: str, bucket: str, key: str, version_id: str | None = None) -> Stored:
+    def _found(self, operation: str, code: str, bucket: str, key: str) -> Stored:
         assert bucket == self.name
-        found = self.objects.get(key) if version_id is None else self._versions.get((key, version_id))
+        found = self.objects.get(key)
         if found is None:
             raise _error(operation, code, "Not Found", 404)
         return found

@@ -9,9 +9,8 @@ has vanished, which a receipt without an object records. One day has no events.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,7 +19,6 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
-from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -42,7 +40,7 @@ from airflow_provider_akinon.audit_events.window import Window
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from tests.support.exporting import DAY, SECOND
-from tests.support.memory_bucket import MemoryBucket, Stored
+from tests.support.memory_bucket import MemoryBucket
 
 START = datetime(2025, 3, 3, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -223,9 +221,7 @@ def new_bucket_with(s3: LocalS3, files: Mapping[str, bytes]) -> Bucket:
 
 def memory_bucket_with(files: Mapping[str, bytes]) -> Bucket:
     """Return a bucket in memory that holds these files: to be read many times, in many variants."""
-    memory = MemoryBucket()
-    for key, body in files.items():
-        memory.put(key, Stored(body))
+    memory = MemoryBucket.holding(files)
     return Bucket(memory, memory.name)
 
 
@@ -289,23 +285,3 @@ def rewritten(body: bytes, key: PrivateKey | None = None, **fields: Any) -> byte
     """Return a seal with other fields, signed anew, or by nobody."""
     changed = msgspec.structs.replace(msgspec.json.decode(body, type=Seal), **fields)
     return msgspec.structs.replace(changed, signed_by=None, signature=None).signed(key).encode()
-
-
-class MemoryS3:
-    """As much of boto3's client as reading an archive needs, over files in memory."""
-
-    def __init__(self, files: Mapping[str, bytes]) -> None:
-        self.files = dict(files)
-
-    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: ARG002, N803 - boto3's words
-        if Key not in self.files:
-            raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
-        return {"Body": io.BytesIO(self.files[Key])}
-
-    def get_paginator(self, operation: str) -> MemoryS3:
-        assert operation == "list_objects_v2"
-        return self
-
-    def paginate(self, *, Bucket: str, Prefix: str) -> Iterator[dict[str, Any]]:  # noqa: ARG002, N803 - boto3's words
-        found = sorted((key, len(body)) for key, body in self.files.items() if key.startswith(Prefix))
-        yield {"Contents": [{"Key": key, "Size": size} for key, size in found]}

@@ -147,15 +147,16 @@ class TestChange:
         """While events are deleted, one with each request, all that survive are there in the end."""
         assert len(export(World(events=events, departures=requests, concurrency=4)).wanted()) < events
 
+    @pytest.mark.parametrize("events", [600, pytest.param(2_000, marks=pytest.mark.long)])
     @pytest.mark.parametrize("place", ["window", "behind", "ahead"])
-    def test_the_window_never_settles(self, place: Any) -> None:
+    def test_the_window_never_settles(self, place: Any, events: int) -> None:
         """Arrivals that never end fail the export, which names their pace, the remedy and the slices that moved."""
-        world = World(events=600, arrivals=FOREVER, place=place, concurrency=4)
+        world = World(events=events, arrivals=FOREVER, place=place, concurrency=4)
         api = AdversarialApi(world, most_requests=3_000)
         with pytest.raises(IncompleteWindow) as caught, export_window(api, world.window, world.filters):
             pass
         error = caught.value
-        assert error.expected > error.read >= 600
+        assert error.expected > error.read >= events
         assert re.search(r"by \+[0-9.]+ events a second", str(error))
         assert "settled_for" in str(error)
         assert error.slices

@@ -7,8 +7,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -16,6 +18,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from airflow_provider_akinon import audit_events
 from airflow_provider_akinon.audit_events.credentials import harmless, says_credential
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.audit_events.loose_text import REDACTED
@@ -23,6 +26,17 @@ from airflow_provider_akinon.audit_events.redaction import FIELDS, Redaction
 
 KEY = b"a made-up key, long enough"
 FORM = quote(REDACTED)
+
+
+def test_no_group_is_repeated_possessively() -> None:
+    """Python before 3.11.5 ends ``(?:…)*+`` too early where the group may backtrack: credentials would stay.
+
+    ``(?>(?:…)*)`` says the same, and is right in all of them.
+    """
+    modules = list(Path(audit_events.__file__).parent.glob("*.py"))
+    assert [path.name for path in modules if re.search(r"\)(?:[*+?]|\{[0-9,]+\})\+", path.read_text())] == []
+    assert len(modules) > 30
+    assert re.search(r"\)(?:[*+?]|\{[0-9,]+\})\+", "(?:a){0,9}+")
 
 
 def policy(redact: object = "credentials", key: bytes | None = None) -> Redaction:

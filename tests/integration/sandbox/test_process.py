@@ -22,6 +22,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.options import parse
+from tests.support.commands import needs
 from tests.support.sandbox_client import END, Client
 
 COMMAND = [sys.executable, "-m", "airflow_provider_akinon.sandbox"]
@@ -175,6 +176,7 @@ def test_a_failure_to_start_says_why() -> None:
         Sandbox.start(startup_timeout=0.01)
 
 
+@needs("curl")
 @pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_says_how_to_use_it_and_stops_cleanly(tmp_path: Path, signal_: signal.Signals) -> None:
     """The console shows a URL, a key, a command and a connection that work; a signal ends it with status 0."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from airflow_provider_akinon.audit_events.errors import AkinonError, ObjectChang
 from airflow_provider_akinon.audit_events.receipt import receipt_schema
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
+from tests.support.commands import needs
 from tests.support.exporting import (
     MICROSECOND,
     SECOND,
@@ -315,7 +315,7 @@ def test_another_version_of_the_same_bytes(s3: LocalS3, filled: Span, versioned:
     assert identities(s3, versioned) == before
 
 
-@pytest.mark.skipif(shutil.which("jq") is None, reason="the documentation uses jq")
+@needs("jq")
 @pytest.mark.parametrize("number", [0, 60])
 def test_the_check_by_hand(
     shop: Sandbox, s3: LocalS3, connect: Connect, bucket: str, day: Span, tmp_path: Path, number: int

@@ -9,8 +9,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from airflow_provider_akinon.audit_events.window import Window, format_instant
 from airflow_provider_akinon.operators.audit_archive import VerifyAuditArchiveOperator
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
+from tests.support.memory_bucket import MemoryBucket
 from tests.support.sealed import (
     ANOTHER_KEY,
     DAYS,
@@ -44,7 +46,6 @@ from tests.support.sealed import (
     Archive,
     Files,
     Found,
-    MemoryS3,
     archive_of,
     beside,
     bucket_with,
@@ -765,17 +766,14 @@ def a_seal_with_a_number_far_off(archive: Archive) -> Tampering:
     return Tampering({**archive.files, far: b"{}"}, {(ALTERED, far), (MISSING, next_)})
 
 
+@pytest.mark.parametrize("is_real", [False, pytest.param(True, marks=pytest.mark.long)], ids=["memory", "S3"])
 @pytest.mark.parametrize("name", TAMPERINGS)
-def test_tampering_is_found(archive: Archive, name: str) -> None:
-    """What was done is found, called by its name and place, and nothing else is.
-
-    The archive comes from a real S3. Its variants are read in memory, where each costs a tenth; on a real S3,
-    `test_the_task_and_the_command_find_it` reads some of them.
-    """
+def test_tampering_is_found(s3: LocalS3, archive: Archive, name: str, is_real: bool) -> None:
+    """What was done is found, called by its name and place, and nothing else is; soonest in memory."""
     tampered = TAMPERINGS[name](archive)
     assert tampered.files != archive.files
 
-    report = verify(memory_bucket_with(tampered.files))
+    report = verify(bucket_with(s3, tampered.files) if is_real else memory_bucket_with(tampered.files))
 
     assert wrong(report) == tampered.found
     assert right(report) == expected_of(archive, tampered)
@@ -942,7 +940,7 @@ def test_objects_whose_receipts_are_all_unreadable(archive: Archive) -> None:
         key: flipped(body) if "/_2025" in key else body for key, body in archive.of_days([REPEATED_LATER]).items()
     }
 
-    report = verify(Bucket(MemoryS3(files), "memory"), signed_by=None)
+    report = verify(memory_bucket_with(files), signed_by=None)
 
     assert wrong(report) == about(ALTERED, archive, [REPEATED_LATER])
 
@@ -956,7 +954,7 @@ def test_of_two_last_receipts_the_one_that_knows_more(archive: Archive, order: i
     files = archive.of_days([REPEATED_LATER]) | dict([renamed(again)])
     assert late["counts"]["window"] > again["counts"]["window"]
 
-    assert verify(Bucket(MemoryS3(files), "memory"), signed_by=None).wrong == ()
+    assert verify(memory_bucket_with(files), signed_by=None).wrong == ()
 
 
 # Windows asked for
@@ -1108,12 +1106,10 @@ def test_the_wrong_prefix(archive: Archive, untouched: Bucket) -> None:
 # What S3 does not give
 
 
-class ColdS3(MemoryS3):
+class ColdBucket(MemoryBucket):
     """Some of its objects were moved to a storage class that wants them restored first."""
 
-    def __init__(self, files: Files, *cold: str) -> None:
-        super().__init__(files)
-        self.cold = cold
+    cold: Collection[str] = ()
 
     def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803 - boto3's words
         if Key in self.cold:
@@ -1124,28 +1120,30 @@ class ColdS3(MemoryS3):
 def test_what_has_to_be_restored_is_unreadable(archive: Archive) -> None:
     """Neither an object nor a receipt in cold storage is called altered, nor right. In memory: SeaweedFS has none."""
     cold = [archive.object(SEALED_DAY), archive.receipt(NEIGHBOUR)]
+    memory = ColdBucket.holding(archive.files)
+    memory.cold = cold
 
-    report = verify(Bucket(ColdS3(archive.files, *cold), "cold"))
+    report = verify(Bucket(memory, memory.name))
 
     assert wrong(report) == about(Status.UNREADABLE, archive, [SEALED_DAY, NEIGHBOUR])
     assert all("restore it to read it" in str(each) for each in report.wrong)
 
 
 @pytest.mark.parametrize("kind", ["object", "receipt", "seal"])
-def test_what_is_deleted_meanwhile(archive: Archive, kind: str) -> None:
+def test_what_is_deleted_meanwhile(archive: Archive, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """Listed, and gone when it is read: another try may tell more, so nothing is called altered."""
-    bucket = Bucket(s3_ := MemoryS3(archive.files), "busy")
+    memory = MemoryBucket.holding(archive.files)
     key = {"object": archive.object(3), "receipt": archive.receipt(3), "seal": archive.seal(2)}[kind]
-    listing = s3_.paginate
+    listing = memory.get_paginator
 
     def then_delete(**asked: Any) -> Any:
-        yield from listing(**asked)
-        del s3_.files[key]
+        yield from listing("list_objects_v2").paginate(**asked)
+        del memory.objects[key]
 
-    s3_.paginate = then_delete  # type: ignore[method-assign]
+    monkeypatch.setattr(memory, "get_paginator", lambda _: SimpleNamespace(paginate=then_delete))
 
     with pytest.raises(ObjectChanged, match=f"{key} was deleted while it was looked at"):
-        verify(bucket)
+        verify(Bucket(memory, memory.name))
 
 
 # The operator and the command
@@ -1239,14 +1237,14 @@ def small(s3: LocalS3, archive: Archive) -> Archive:
     assert [len(each.head.seal.receipts) for each in (first, second)] == [3, 2]
     files = files_of(s3, bucket.name)
     assert len(files) == 5 + 5 + 2
-    assert verify(Bucket(MemoryS3(files), "memory"), heads=[second.head.sha256]).counts == {"ok": 4}
+    assert verify(memory_bucket_with(files), heads=[second.head.sha256]).counts == {"ok": 4}
     return Archive(files, (first.head.sha256, second.head.sha256), archive.chain)
 
 
 def test_any_deletion_is_found(small: Archive) -> None:
     """Whichever key is deleted, it is missed. In memory, as all that follow, for their number."""
     for key in small.files:
-        report = verify(Bucket(MemoryS3(without(small.files, key)), "memory"), heads=small.heads)
+        report = verify(memory_bucket_with(without(small.files, key)), heads=small.heads)
         assert report.wrong, key
 
 
@@ -1261,7 +1259,7 @@ def test_any_changed_byte_is_found(small: Archive, number: int, place: int, by: 
     at = place % len(body)
     changed = body[:at] + bytes([body[at] ^ by]) + body[at + 1 :]
 
-    assert verify(Bucket(MemoryS3({**small.files, key: changed}), "memory")).wrong
+    assert verify(memory_bucket_with({**small.files, key: changed})).wrong
 
 
 @given(KEYS, PLACES, st.integers(0, 30), st.binary(max_size=20))
@@ -1273,7 +1271,7 @@ def test_any_piece_cut_out_or_put_in_is_found(
     at = place % (len(body) + 1)
     changed = body[:at] + piece + body[at + length :]
 
-    assert bool(verify(Bucket(MemoryS3({**small.files, key: changed}), "memory")).wrong) == (changed != body)
+    assert bool(verify(memory_bucket_with({**small.files, key: changed})).wrong) == (changed != body)
 
 
 def test_every_character_of_a_signature_counts(small: Archive) -> None:
@@ -1286,5 +1284,5 @@ def test_every_character_of_a_signature_counts(small: Archive) -> None:
     for at in places[-4:]:
         for byte in b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/= ":
             changed = body[:at] + bytes([byte]) + body[at + 1 :]
-            report = verify(Bucket(MemoryS3({**small.files, key: changed}), "memory"))
+            report = verify(memory_bucket_with({**small.files, key: changed}))
             assert bool(report.wrong) == (changed != body)
