@@ -17,6 +17,7 @@ IMPORTED = (
     "tests.support.quick_sandboxes",
     "airflow_provider_akinon.sandbox.server",
     "django.core.handlers.wsgi",
+    "django.contrib.admindocs.views",
     "django.db.backends.sqlite3.base",
     "django_filters.rest_framework",
     "rest_framework.serializers",

@@ -18,6 +18,7 @@ from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.reading import LOOKAHEAD_SLICES, SLICE_PAGES, Reader
 from airflow_provider_akinon.audit_events.window import Window
 from tests.support.adversary import FOREVER, MICROSECOND, START, AdversarialApi, World, assert_exact
+from tests.support.long import in_ci
 
 DAY = Window(START, START + timedelta(days=1))
 YEAR = Window(START, START + timedelta(days=365))
@@ -25,10 +26,10 @@ INSTANT = Window(START, START + MICROSECOND)
 CHANGING = [
     (200, 100),
     (200, 2_000),
-    pytest.param(1_000, 100, marks=pytest.mark.long),
-    pytest.param(1_000, 2_000, marks=pytest.mark.long),
-    pytest.param(200, 20_000, marks=pytest.mark.long),
-    pytest.param(1_000, 20_000, marks=pytest.mark.long),
+    in_ci(1_000, 100),
+    in_ci(1_000, 2_000),
+    in_ci(200, 20_000),
+    in_ci(1_000, 20_000),
 ]
 """Requests that each bring a change, and events in the window."""
 
@@ -147,8 +148,8 @@ class TestChange:
         """While events are deleted, one with each request, all that survive are there in the end."""
         assert len(export(World(events=events, departures=requests, concurrency=4)).wanted()) < events
 
-    @pytest.mark.parametrize("events", [600, pytest.param(2_000, marks=pytest.mark.long)])
-    @pytest.mark.parametrize("place", ["window", "behind", "ahead"])
+    @pytest.mark.parametrize("events", [600, in_ci(2_000)])
+    @pytest.mark.parametrize("place", ["window", in_ci("behind"), in_ci("ahead")])
     def test_the_window_never_settles(self, place: Any, events: int) -> None:
         """Arrivals that never end fail the export, which names their pace, the remedy and the slices that moved."""
         world = World(events=events, arrivals=FOREVER, place=place, concurrency=4)
@@ -180,7 +181,7 @@ class TestFound:
             for events in (3, 4, 9):
                 export(World(seed=seed, window=INSTANT, events=events, page_size=1, departures=2))
 
-    @pytest.mark.parametrize("seeds", [range(10), pytest.param(range(10, 60), marks=pytest.mark.long)])
+    @pytest.mark.parametrize("seeds", [range(10), in_ci(range(10, 60))])
     @pytest.mark.parametrize("departures", [8, 12])
     @pytest.mark.parametrize("page_size", [2, 3])
     def test_deletions_stand_in_for_events_that_were_passed_over(

@@ -23,6 +23,7 @@ from airflow_provider_akinon.audit_events.credentials import harmless, says_cred
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.audit_events.loose_text import REDACTED
 from airflow_provider_akinon.audit_events.redaction import FIELDS, Redaction
+from tests.support.long import in_ci
 
 KEY = b"a made-up key, long enough"
 FORM = quote(REDACTED)
@@ -589,7 +590,7 @@ DEEP = 10_000
     ],
     ids=lambda text: text[:12],
 )
-@pytest.mark.parametrize("as_text", [False, True])
+@pytest.mark.parametrize("as_text", [False, in_ci(True)])
 @pytest.mark.timeout(30)  # each takes a fraction of a second; in quadratic time it would be minutes
 def test_deep_and_long_records_take_linear_time(text: str, as_text: bool) -> None:
     """Ten thousand levels or repetitions neither exhaust the stack nor take long, and hide no credential."""

@@ -44,12 +44,13 @@ from tests.support.exporting import (
     the_object,
 )
 from tests.support.http_server import Server
+from tests.support.long import in_ci
 from tests.support.sealed import renamed
 from tests.support.servers import Connect
 from tests.support.verbatim import answer_verbatim
 
 FORMATS = ("jsonl.gz", "jsonl", "parquet")
-EACH_FORMAT = ["jsonl.gz", pytest.param("jsonl", marks=pytest.mark.long), "parquet"]  # what gzip adds is small
+EACH_FORMAT = ["jsonl.gz", in_ci("jsonl"), in_ci("parquet")]
 HOUR = timedelta(hours=1)
 ALL = 1_000
 """A sample that no test's events exceed."""
@@ -239,7 +240,7 @@ def test_late_events_in_thirty_of_forty_windows(shop: Sandbox, s3: LocalS3, conn
     assert reconcile(bucket, whole, repair=True) == []
 
 
-@pytest.mark.parametrize("how", ["by hand", "repair"])
+@pytest.mark.parametrize("how", [in_ci("by hand"), "repair"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_exported_again_as_it_was(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, kind: str, how: str) -> None:
     """What is stored stays; late events lie beside it, in the same format, with the same filters and redaction."""
@@ -695,7 +696,7 @@ def test_every_event_has_the_same_chance(
     assert set(detail_requests(shop, before)) == stored
 
 
-@pytest.mark.parametrize("wanted", [{"sample": 1}, {"sample": ALL, "repair": True}, {"repair": True}])
+@pytest.mark.parametrize("wanted", [in_ci({"sample": 1}), {"sample": ALL, "repair": True}, in_ci({"repair": True})])
 @pytest.mark.parametrize(
     ("conn_id", "problem"),
     [

@@ -26,6 +26,7 @@ from tests.support.exporting import (
     the_object,
     url_of,
 )
+from tests.support.long import in_ci
 from tests.support.servers import Connect
 from tests.support.wire import Wire
 from tests.support.worker import Worker
@@ -52,7 +53,7 @@ def versions(s3: LocalS3, bucket: str) -> int:
     return len(s3.client().list_object_versions(Bucket=bucket)["Versions"])
 
 
-@pytest.mark.parametrize("number", [0, 1, 99, 100, 101, 1_500, pytest.param(10_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("number", [0, 1, 99, 100, 101, 1_500, in_ci(10_000)])
 def test_a_window_lands_exactly(
     shop: Sandbox, s3: LocalS3, connect: Connect, bucket: str, day: Span, number: int
 ) -> None:

@@ -32,11 +32,11 @@ from tests.support.exporting import (
     records,
     the_object,
 )
+from tests.support.long import in_ci
 from tests.support.servers import UNTIL, Connect, Hostile
 
 SPAN = Span(UNTIL - 2 * DAY, UNTIL)
 NOON = UNTIL - DAY / 2
-FAULTS = ["502", "503", "429", "html", "empty", "truncated", "reset"]
 
 
 def check(api: Sandbox, s3: LocalS3, bucket: str, span: Span = SPAN) -> None:
@@ -55,12 +55,12 @@ def burst(api: Sandbox, number: int, moment: datetime = NOON) -> None:
 @pytest.mark.parametrize(
     ("extra", "flags"),
     [
-        pytest.param({}, {}, id="plain"),
-        pytest.param({"max_concurrency": 1}, {}, id="one-at-a-time"),
+        in_ci({}, {}, id="plain"),
+        in_ci({"max_concurrency": 1}, {}, id="one-at-a-time"),
         pytest.param({"max_concurrency": 8}, {}, id="eight-at-a-time"),
         pytest.param({"page_size": 1000}, {"max_limit": 20}, id="max-limit"),
-        pytest.param({}, {"ignore_limit": True}, id="ignore-limit"),
-        pytest.param({}, {"ignore_sort": True}, id="ignore-sort"),
+        in_ci({}, {"ignore_limit": True}, id="ignore-limit"),
+        in_ci({}, {"ignore_sort": True}, id="ignore-sort"),
         pytest.param({"page_size": 20}, {"ignore_sort": True, "ignore_limit": True}, id="ignore-sort-and-limit"),
     ],
 )
@@ -79,10 +79,10 @@ def test_exact_whatever_it_ignores(
 @pytest.mark.parametrize(
     ("number", "page_size", "flags"),
     [
-        pytest.param(250, 100, {}, id="250-by-100"),
+        in_ci(250, 100, {}, id="250-by-100"),
         pytest.param(250, 100, {"ignore_sort": True}, id="250-by-100-unsorted"),
-        pytest.param(300, 20, {}, id="300-by-20"),
-        pytest.param(1000, 20, {}, id="1000-by-20", marks=pytest.mark.long),
+        in_ci(300, 20, {}, id="300-by-20"),
+        in_ci(1000, 20, {}, id="1000-by-20"),
     ],
 )
 def test_a_burst_of_one_instant(
@@ -95,7 +95,7 @@ def test_a_burst_of_one_instant(
     check(api, s3, bucket)
 
 
-@pytest.mark.parametrize("unstable_order", [False, True])
+@pytest.mark.parametrize("unstable_order", [in_ci(False), True])
 def test_timestamps_cut_to_milliseconds(hostile: Hostile, s3: LocalS3, bucket: str, unstable_order: bool) -> None:
     """Where the API shows less of a time than it filters by, all is there once, in the order that is shown."""
     api = hostile({"page_size": 50}, truncate=True, unstable_order=unstable_order)
@@ -145,7 +145,7 @@ def test_a_year_with_one_busy_hour(hostile: Hostile, s3: LocalS3, bucket: str) -
     assert len(list_requests(api)) < 150
 
 
-@pytest.mark.parametrize("number", [60, pytest.param(300, marks=pytest.mark.long)])
+@pytest.mark.parametrize("number", [60, in_ci(300)])
 def test_events_that_come_while_it_reads(hostile: Hostile, s3: LocalS3, bucket: str, number: int) -> None:
     """Events that come into what is being read are in the object, as are all others."""
     api = hostile(insert_while_reading=number)
@@ -187,7 +187,9 @@ def test_events_that_go_while_it_reads(hostile: Hostile, s3: LocalS3, bucket: st
     assert len(api.uuids(*SPAN)) < len(before)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    "fault", [in_ci("502"), "503", in_ci("429"), in_ci("html"), in_ci("empty"), "truncated", in_ci("reset")]
+)
 def test_each_fault_is_survived(hostile: Hostile, s3: LocalS3, bucket: str, fault: str) -> None:
     """A share of the answers is spoilt in one way, and what lands is exact."""
     # Rarer where each asks for a pause of a second.
@@ -207,7 +209,7 @@ def test_all_faults_at_once(hostile: Hostile, s3: LocalS3, bucket: str) -> None:
     assert len({entry["fault"] for entry in api.requests()} - {None}) >= 2
 
 
-@pytest.mark.parametrize("fault", ["hang", "drip"])
+@pytest.mark.parametrize("fault", [in_ci("hang"), "drip"])
 def test_a_slow_answer_is_given_up(hostile: Hostile, s3: LocalS3, bucket: str, fault: str) -> None:
     """An answer that does not come, or comes byte by byte, is asked for again after the timeout."""
     api = hostile({"timeout": 1.0, "page_size": 40}, faults=0.1, fault=fault, hang_seconds=30, events=700)
@@ -266,7 +268,7 @@ def test_retry_after_is_obeyed_by_all_threads(hostile: Hostile, s3: LocalS3, buc
         assert [after for after in early if after > 0.5] == []
 
 
-@pytest.mark.parametrize("rate", [10, 25])
+@pytest.mark.parametrize("rate", [in_ci(10), 25])
 def test_requests_per_second(
     hostile: Hostile, s3: LocalS3, bucket: str, monkeypatch: pytest.MonkeyPatch, rate: int
 ) -> None:
@@ -291,7 +293,9 @@ def test_requests_per_second(
     assert (times[-1] - times[0]) / SECOND > (len(times) - 1) / rate - 0.2
 
 
-@pytest.mark.parametrize("flags", [{}, {"unstable_order": True, "ignore_limit": True}], ids=["plain", "worse"])
+@pytest.mark.parametrize(
+    "flags", [in_ci({}, id="plain"), pytest.param({"unstable_order": True, "ignore_limit": True}, id="worse")]
+)
 def test_next_and_previous_are_never_asked_for(
     hostile: Hostile, s3: LocalS3, bucket: str, flags: dict[str, Any]
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from tests.support.exporting import SECOND, Span, all_lines, export, objects, records
+from tests.support.long import in_ci
 from tests.support.servers import Connect
 from tests.support.wire import Wire
 from tests.support.worker import Worker
@@ -30,8 +31,8 @@ def bulky(day: Span, first: int, number: int) -> list[dict[str, object]]:
     ("number", "stall_after", "before"),
     [
         pytest.param(6, 600_000, 2, id="one-put-beside-an-older-object"),
-        pytest.param(30, 2_000_000, 0, id="multipart-nothing-there"),
-        pytest.param(32, 8_700_000, 2, id="multipart-beside-an-older-object"),
+        in_ci(30, 2_000_000, 0, id="multipart-nothing-there"),
+        in_ci(32, 8_700_000, 2, id="multipart-beside-an-older-object"),
     ],
 )
 def test_a_kill_in_the_middle_of_an_upload(

@@ -41,6 +41,7 @@ from tests.support.exporting import (
     spread,
     the_object,
 )
+from tests.support.long import in_ci
 from tests.support.paths import DOCS
 from tests.support.servers import Connect
 from tests.support.wire import Wire
@@ -427,7 +428,7 @@ STEPS = [
 ]
 
 
-@pytest.mark.parametrize("before", [0, 60], ids=["nothing-there", "beside-an-older-object"])
+@pytest.mark.parametrize("before", [in_ci(0, id="nothing-there"), pytest.param(60, id="beside-an-older-object")])
 @pytest.mark.parametrize(("place", "occurrence", "has_object"), STEPS)
 def test_a_kill_at_each_step(
     shop: Sandbox,

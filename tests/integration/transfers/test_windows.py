@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from tests.support.exporting import DAY, MICROSECOND, Span, execute, objects
+from tests.support.long import in_ci
 from tests.support.servers import Connect
 
 MIDNIGHT = pendulum.datetime(2026, 1, 31)
@@ -152,7 +153,7 @@ def test_days_of_istanbul_tile(sandbox: Sandbox, s3: LocalS3, connect: Connect, 
         pytest.param(pendulum.datetime(2025, 10, 25, tz="Europe/Berlin"), [24, 25, 24], id="autumn"),
     ],
 )
-@pytest.mark.parametrize("kind", ["interval", "partition"])
+@pytest.mark.parametrize("kind", ["interval", in_ci("partition")])
 def test_days_with_another_length_tile(
     shop: Sandbox,
     s3: LocalS3,

@@ -29,6 +29,7 @@ from airflow_provider_akinon.audit_events.window import Window, format_instant
 from airflow_provider_akinon.operators.audit_archive import VerifyAuditArchiveOperator
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
+from tests.support.long import in_ci
 from tests.support.memory_bucket import MemoryBucket
 from tests.support.sealed import (
     ANOTHER_KEY,
@@ -766,7 +767,7 @@ def a_seal_with_a_number_far_off(archive: Archive) -> Tampering:
     return Tampering({**archive.files, far: b"{}"}, {(ALTERED, far), (MISSING, next_)})
 
 
-@pytest.mark.parametrize("is_real", [False, pytest.param(True, marks=pytest.mark.long)], ids=["memory", "S3"])
+@pytest.mark.parametrize("is_real", [pytest.param(False, id="memory"), in_ci(True, id="S3")])
 @pytest.mark.parametrize("name", TAMPERINGS)
 def test_tampering_is_found(s3: LocalS3, archive: Archive, name: str, is_real: bool) -> None:
     """What was done is found, called by its name and place, and nothing else is; soonest in memory."""
