@@ -8,6 +8,7 @@ where it could not look.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import re
 import sys
@@ -22,9 +23,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from airflow_provider_akinon import __version__
 from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput
+from airflow_provider_akinon.audit_events.findings import Finding, Report
+from airflow_provider_akinon.audit_events.foreign_text import shown
 from airflow_provider_akinon.audit_events.inventory import folder_prefix
 from airflow_provider_akinon.audit_events.signing import PublicKey
-from airflow_provider_akinon.audit_events.verification import Expected, Finding, Progress, Report, verify_archive
+from airflow_provider_akinon.audit_events.verification import Expected, Progress, verify_archive
 from airflow_provider_akinon.audit_events.window import format_instant, parse_instant
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -38,14 +41,15 @@ Nothing is changed, and Akinon's API is not asked.
 _EPILOG = """\
 what is found:
   ok                    the objects fit their receipts, which seals hold
-  not sealed            the objects fit their receipts, which no seal reaches yet
-  left out of its seal  a receipt that came after its time was sealed:
+  not sealed            the objects fit their receipts, which no seal holds yet
+                        for which a key or a head that was given vouches
+  left out of its seal  such a receipt, of time that was sealed before:
                         seal again, or ask who did it
   missing               an object, a receipt or a seal is gone
   altered               an object, a receipt or a seal is not what it was
-  unreadable            S3 wants the object restored first
+  unreadable            S3 does not give the object
   without receipt       an object that no receipt knows
-  gap, overlap          no window, or two, for a stretch of time
+  gap, overlap          no window of a series, or two, for a stretch of time
   not signed            no key that was given signed the newest seal
   head missing          a seal that should be there is not
   nothing               there is nothing at all below the prefix
@@ -65,6 +69,9 @@ Credentials, region and endpoint are found as the AWS command line finds them.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line asks for and return the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # not every terminal knows every character
     options = _parser().parse_args(arguments)
     try:
         bucket, prefix = _place(options.archive, options.profile, options.endpoint_url)
@@ -78,12 +85,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _progress(sys.stderr.isatty() and not options.quiet) as progress:
             report = verify_archive(bucket, prefix, expected, progress)
     except (AkinonError, BotoCoreError, ClientError) as error:
-        print(f"It could not be verified: {error}", file=sys.stderr)
+        print(f"It could not be verified: {shown(str(error), None)}", file=sys.stderr)
         return 2
     if options.json:
         print(json.dumps(report.as_dict(), indent=2))
     else:
-        print("\n".join(_lines(report, verbose=options.verbose)))
+        print("\n".join(shown(line, None) for line in _lines(report, verbose=options.verbose)))
     return 1 if report.wrong else 0
 
 
@@ -187,6 +194,8 @@ def _lines(report: Report, *, verbose: bool) -> Iterator[str]:
         signed = f"signed by {chain.signed_by}" if chain.signed_by else "not signed"
         yield f"{chain.chain}: seals 1 to {chain.number}, sealed until {format_instant(chain.sealed_until)}, {signed}"
         yield f"  head {chain.head}"
+        if chain.copy_of:
+            yield f"  This is a copy: the newest seal was written in {chain.copy_of}"
     alike: Callable[[Finding], object] = id if verbose else _alike
     for _, group in groupby(report.findings, alike):
         yield from _group(list(group))
@@ -194,7 +203,7 @@ def _lines(report: Report, *, verbose: bool) -> Iterator[str]:
     if any(chain.signed_by for chain in report.chains) and not report.signatures_checked:
         yield "Signatures were not checked: give --public-key."
     if not report.chains:
-        yield "There is no seal here: only receipts were checked. Is this the prefix that was sealed?"
+        yield "No seal counts here: only receipts were checked. Is this the prefix that was sealed?"
     yield f"{len(report.wrong)} WRONG" if report.wrong else "Nothing is wrong."
 
 

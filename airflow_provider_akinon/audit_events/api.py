@@ -8,18 +8,25 @@ Two endpoints, as Akinon's "Audit Events" document shows them:
 
 What passes (no answer, 429, 5xx, an answer that is not the API's) is tried again within bounds; what does not
 (other 4xx, an untrusted certificate) fails at once. The client refuses to follow the ``next`` and ``previous``
-of an answer, or a redirect to another origin: either would hand the key to whoever stands there.
+of an answer, or a redirect to another origin: either would hand the key to whoever stands there. It trusts nothing
+that an answer says: a request has limits of time and size, and its errors show what the API wrote without the key,
+on one line, and cut.
 """
 
 from __future__ import annotations
 
+import http.client
+import io
 import json
-import math
+import re
 import time
 import uuid as uuids
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from socket import socket
 from typing import Any, TypeVar, cast
 from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
 
@@ -30,7 +37,15 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from urllib3 import BaseHTTPResponse
-from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError, ProxyError, SSLError
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NameResolutionError,
+    NewConnectionError,
+    ProxyError,
+    SSLError,
+)
 from urllib3.exceptions import TimeoutError as NoAnswerInTime
 
 from airflow_provider_akinon import __version__
@@ -47,8 +62,11 @@ from airflow_provider_akinon.audit_events.errors import (
     UntrustedServer,
 )
 from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.foreign_text import shown
+from airflow_provider_akinon.audit_events.limits import LimitedReading, Limits
 from airflow_provider_akinon.audit_events.pace import Clock, Pace
 from airflow_provider_akinon.audit_events.records import Page, parse_page, parse_record, parse_requested_events
+from airflow_provider_akinon.audit_events.secrecy import holds_key, keeping_secret
 from airflow_provider_akinon.audit_events.settings import Settings
 from airflow_provider_akinon.audit_events.window import Window, format_instant, parse_instant
 
@@ -56,6 +74,8 @@ ATTEMPTS = 7
 """Tries of one request before it fails; with the waits between them about half a minute."""
 LONGEST_RETRY_AFTER = 300.0
 """Seconds; an API that asks for a longer pause gets it from Airflow's retry, which frees the worker."""
+MOST_RETRY_AFTER = 86_400.0
+"""Seconds; a longer pause that an API asks for is told as this one."""
 PUSH_BACK = 1.0
 """Seconds to pause where the API says that it is too much, and not for how long."""
 CONNECT_TIMEOUT = 10.0
@@ -67,8 +87,12 @@ PARAMETERS = (*INTEGER_PARAMETERS, *TIME_PARAMETERS, "sort")
 """Every query parameter of the list endpoint."""
 
 _SAME_ORIGIN_REDIRECTS = 3
+_LONGEST_LOCATION = 2000
 
 _PIECE = 1 << 20
+_MOST_DETAIL = 500
+_MOST_PARSED = 1 << 20
+"""Bytes of a refusal that are looked into for the API's message: as JSON, they may take twenty times as much."""
 _ONCE = urllib3.Retry.from_int(False, redirect=False)
 
 T = TypeVar("T")
@@ -84,7 +108,6 @@ class AuditEventsApi:
         self.settings = settings
         extra = settings.extra
         self._url = f"{settings.base_url}/api/v1/remote/{extra.remote_id}/data-warehouse/audit-events/"
-        self._timeout = urllib3.Timeout(connect=min(CONNECT_TIMEOUT, extra.timeout), read=extra.timeout)
         self._clock = clock
         self._pace = Pace.shared(settings, clock)
         # requests knows about proxies, certificates and the environment: it makes the connection pool. The pool alone
@@ -93,7 +116,14 @@ class AuditEventsApi:
         session = requests.Session()
         # An auth object, not a header: requests would replace a header by what .netrc says.
         session.auth = _ApiKey(settings.authorization)
-        session.headers.update({"Accept": "application/json", "User-Agent": f"airflow-provider-akinon/{__version__}"})
+        session.headers.update(
+            {
+                "Accept": "application/json",
+                # What `limits` unpacks by itself, and never further than it may.
+                "Accept-Encoding": "gzip",
+                "User-Agent": f"airflow-provider-akinon/{__version__}",
+            }
+        )
         request = session.prepare_request(requests.Request("GET", self._url))
         # `verify` and the proxies go in here, as the environment would override those of a session.
         sending = session.merge_environment_settings(self._url, dict(extra.proxies or {}), True, extra.verify, None)
@@ -103,6 +133,9 @@ class AuditEventsApi:
         )
         adapter.cert_verify(pool, self._url, sending["verify"], sending["cert"])  # type: ignore[no-untyped-call]
         self._pool = cast(urllib3.HTTPConnectionPool, pool)
+        # Whatever kind of connection it would make: to a server, through TLS, by a proxy of either kind.
+        kind = cast(type[Any], self._pool.ConnectionCls)
+        self._pool.ConnectionCls = type("LimitedConnection", (_LimitedConnection, kind), {})
         # Not its headers: vars() of this client would show the key.
         self._request = request
         # Before a request's path: nothing, or the origin where a proxy is to read it, as for plain http.
@@ -139,7 +172,8 @@ class AuditEventsApi:
         """
         page = self.page({**window.params(), **filters.params(), "limit": "1"})
         # The event that comes with the count tells whether the API heeds the filters.
-        parse_requested_events(page, window, filters)
+        with keeping_secret(self.settings.key):
+            parse_requested_events(page, window, filters)
         return page.count
 
     def list_page(self, **params: object) -> dict[str, Any]:
@@ -153,12 +187,11 @@ class AuditEventsApi:
         :raises InvalidInput: a parameter is unknown, empty or of another type.
         :raises ApiError: the API did not give the page; see `errors`.
         """
-        return self._get(self._url, _query(params), _object_with("count", "results"))
+        return self._get(self._url, _query(params), _listed)
 
     def get_event(self, uuid: str | uuids.UUID) -> dict[str, Any]:
         """Return the event with this ``uuid``; takes and raises what `get_record` does."""
-        event: dict[str, Any] = json.loads(self.get_record(uuid))
-        return event
+        return self._get(self._url_of(uuid), {}, _event)
 
     def get_record(self, uuid: str | uuids.UUID) -> bytes:
         """Return the record of the event with this ``uuid`` as the API wrote it, on one line.
@@ -167,14 +200,17 @@ class AuditEventsApi:
         :raises Rejected: with status 404, where there is no such event.
         :raises ApiError: the API did not give it; see `errors`.
         """
+        return self._get(self._url_of(uuid), {}, parse_record)
+
+    def _url_of(self, uuid: str | uuids.UUID) -> str:
         try:
-            canonical = uuids.UUID(str(uuid))
+            return f"{self._url}{uuids.UUID(str(uuid))}/"
         except ValueError:
             raise InvalidInput(f"uuid={str(uuid)!r} is not a UUID; give an event's 'uuid' field") from None
-        return self._get(f"{self._url}{canonical}/", {}, parse_record)
 
     def _get(self, url: str, params: Mapping[str, str], decode: Callable[[bytes], T]) -> T:
-        answer: T = self._retrying(self._try, url, params, decode)
+        with keeping_secret(self.settings.key):
+            answer: T = self._retrying(self._try, url, params, decode)
         return answer
 
     def _try(self, url: str, params: Mapping[str, str], decode: Callable[[bytes], T]) -> T:
@@ -188,64 +224,77 @@ class AuditEventsApi:
         try:
             return decode(body)
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            kind = response.headers.get("Content-Type", "no content type")
+            kind = shown(response.headers.get("Content-Type", "no content type"))
             raise ProtocolError(
                 f"{url} answered 200 with something that is not the Audit Events API's JSON "
-                f"({kind}, {len(body)} bytes): {error}"
+                f"({kind}, {len(body)} bytes): {shown(str(error))}"
             ) from error
 
     def _send(self, url: str, params: Mapping[str, str]) -> tuple[BaseHTTPResponse, bytes]:
         """Send one request and return the answer with its body, following only redirects on the same origin."""
         target = f"{url}?{urlencode(params)}" if params else url
+        limits = Limits(self.settings.base_url, self.settings.extra.timeout, self._clock.monotonic)
+        _limits.set(limits)
         for _ in range(_SAME_ORIGIN_REDIRECTS + 1):
+            seconds = limits.seconds()
             try:
                 response = self._pool.urlopen(
                     "GET",
                     self._before_path + urlunsplit(urlsplit(target)._replace(scheme="", netloc="")),
                     headers=self._request.headers,
-                    timeout=self._timeout,
+                    timeout=urllib3.Timeout(connect=min(CONNECT_TIMEOUT, seconds), read=seconds),
                     retries=_ONCE,
                     redirect=False,
                     assert_same_host=False,
                     preload_content=False,
                 )
                 try:
-                    body = self._body(response)
+                    body = self._body(response, limits)
                 finally:
                     # Closing one that is not read to its end does not give its place in the pool back.
                     response.close()
                     response.release_conn()
             except HTTPError as error:
-                raise _unreachable(self.settings.base_url, error) from error
+                raise _unreachable(self.settings, error) from error
             location = response.get_redirect_location()
             if not location:
                 return response, body
-            try:
-                target = urljoin(target, location)
-                origin = _origin(target)
-            except ValueError:
-                raise ProtocolError(f"{url} redirects to {location!r}, which is no URL") from None
-            if origin != _origin(self._url):
-                raise RedirectRefused(
-                    f"{url} redirects to {origin}; the key goes to {self.settings.base_url} only. "
-                    "If the API has moved, change Host in the connection"
-                )
+            target = self._redirected(url, target, location)
         raise ProtocolError(f"{url} redirects more than {_SAME_ORIGIN_REDIRECTS} times")
 
-    def _body(self, response: BaseHTTPResponse) -> bytes:
-        """Return the body, read as it comes, and not for longer than the timeout: it may come in drips."""
-        timeout = self.settings.extra.timeout
-        deadline = self._clock.monotonic() + timeout
-        pieces = []
-        while piece := response.read1(_PIECE, decode_content=True):
-            pieces.append(piece)
-            if self._clock.monotonic() > deadline:
-                raise Unreachable(f"{self.settings.base_url} did not finish its answer within {timeout:g} s")
-        return b"".join(pieces)
+    def _redirected(self, url: str, target: str, location: str) -> str:
+        """Return where ``target`` redirects to."""
+        if len(location) > _LONGEST_LOCATION:
+            raise ProtocolError(f"{url} redirects to a URL of {len(location)} characters: '{shown(location)}'")
+        try:
+            target = urljoin(target, location)
+            origin = _origin(target)
+        except ValueError:
+            raise ProtocolError(f"{url} redirects to '{shown(location)}', which is no URL") from None
+        if origin != _origin(self._url):
+            raise RedirectRefused(
+                f"{url} redirects to {shown(origin)}; the key goes to {self.settings.base_url} only. "
+                "If the API has moved, change Host in the connection"
+            )
+        if holds_key(target, self.settings.key):
+            raise ProtocolError(f"{url} redirects to a URL that holds the key, which logs on the way would keep")
+        return target
+
+    def _body(self, response: BaseHTTPResponse, limits: Limits) -> bytes:
+        """Return the body, read as it comes, and no more of it than may be."""
+        coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        if coding not in _CODINGS:
+            raise ProtocolError(
+                f"{self.settings.base_url} sends an answer in the coding '{shown(coding)}', which was not asked for"
+            )
+        try:
+            return limits.unpacked(_pieces(response), gzipped=_CODINGS[coding])
+        except zlib.error as error:
+            raise Unreachable(f"The answer of {self.settings.base_url} broke off, or is no gzip: {error}") from error
 
     def _refusal(self, response: BaseHTTPResponse, body: bytes) -> ApiError:
         status = response.status
-        detail = self._detail(response, body)
+        detail = _detail(response, body)
         message = f"The Akinon API answered {status}: {detail}"
         retry_after = _retry_after(response.headers.get("Retry-After"))
         if status == 429 or (status == 503 and retry_after is not None):
@@ -257,28 +306,72 @@ class AuditEventsApi:
             return Rejected(f"{message} ({self._url})", status=status, detail=detail)
         return ProtocolError(f"{message} ({self._url})")
 
-    def _detail(self, response: BaseHTTPResponse, body: bytes) -> str:
-        """Return the API's own message, shortened, and without the key should the API repeat it."""
-        try:
-            answer = json.loads(body)
-        except ValueError:
-            kind = response.headers.get("Content-Type", "").partition(";")[0] or "unknown type"
-            return f"{response.reason or 'no reason'} (a body of {kind}, not the API's JSON)"
+
+_CODINGS = {"identity": False, "": False, "gzip": True, "x-gzip": True}
+"""Content codings, and whether they are gzip."""
+
+_limits: ContextVar[Limits] = ContextVar("limits")
+"""Those of the request that this thread makes; urllib3 hands nothing on to its connections."""
+
+
+class _LimitedResponse(http.client.HTTPResponse):
+    """An answer that is read within the limits of its request, from the first byte of its status line on."""
+
+    def __init__(self, sock: socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self._reading = LimitedReading(self.fp.detach(), sock, _limits.get())
+        self.fp = io.BufferedReader(self._reading)
+
+    def begin(self) -> None:
+        """Read up to the body; headers that do not read as such are refused here, where nobody logs them.
+
+        :raises ProtocolError: they do not, or are too many.
+        """
+        super().begin()
+        self._reading.in_body = True
+        rest = self.headers.get_payload()
+        if self.headers.defects or rest:
+            raise ProtocolError("The API sends headers that are none. Check Host")
+
+
+class _LimitedConnection(HTTPConnection):
+    """A connection whose answers, and whose handshake, keep to the limits of their request."""
+
+    response_class = _LimitedResponse
+
+    def _new_conn(self) -> socket:
+        sock = super()._new_conn()
+        # What follows may be a handshake, which the time to connect is not for alone.
+        sock.settimeout(_limits.get().seconds())
+        return sock
+
+
+def _pieces(response: BaseHTTPResponse) -> Iterator[bytes]:
+    while piece := response.read1(_PIECE, decode_content=False):
+        yield piece
+
+
+def _detail(response: BaseHTTPResponse, body: bytes) -> str:
+    """Return the API's own message, shortened."""
+    try:
+        answer = json.loads(body if len(body) <= _MOST_PARSED else b"")
         detail = answer.get("detail") if isinstance(answer, dict) else None
-        text = detail if isinstance(detail, str) else json.dumps(answer, ensure_ascii=False)
-        return text.replace(self.settings.key, "***")[:500]
+        return shown(detail if isinstance(detail, str) else json.dumps(answer, ensure_ascii=False), _MOST_DETAIL)
+    except (ValueError, RecursionError):
+        kind = response.headers.get("Content-Type", "").partition(";")[0] or "unknown type"
+        return f"{shown(response.reason or 'no reason')} (a body of {shown(kind)}, not the API's JSON)"
 
 
-def _object_with(*names: str) -> Callable[[bytes], dict[str, Any]]:
-    """Return a decoder of a JSON object that has these fields."""
+def _listed(body: bytes) -> dict[str, Any]:
+    """Return a page as the API gives it, which has what a page has to have."""
+    parse_page(body)
+    listed: dict[str, Any] = json.loads(body)
+    return listed
 
-    def decode(body: bytes) -> dict[str, Any]:
-        answer = json.loads(body)
-        if not isinstance(answer, dict) or not all(name in answer for name in names):
-            raise ValueError(f"not an object with {' and '.join(names)}")
-        return answer
 
-    return decode
+def _event(body: bytes) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads(parse_record(body))
+    return event
 
 
 class _ApiKey(AuthBase):
@@ -317,39 +410,51 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}:{port}"
 
 
-def _unreachable(base_url: str, error: HTTPError) -> Unreachable:
+def _unreachable(settings: Settings, error: HTTPError) -> Unreachable:
+    base_url, timeout = settings.base_url, settings.extra.timeout
+    said = f"{type(error).__name__}: {shown(str(error))}"
     if isinstance(error, SSLError):
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             return UntrustedServer(
                 f"The TLS certificate of {base_url} does not verify. If it is signed by your own authority, set "
-                f"'verify' in the connection's Extra to the path of its CA certificates. ({error})"
+                f"'verify' in the connection's Extra to the path of its CA certificates. ({shown(str(error))})"
             )
-        return Unreachable(f"TLS with {base_url} failed; does it speak https on this port? ({error})")
+        return Unreachable(f"TLS with {base_url} failed; does it speak https on this port? ({shown(str(error))})")
     if isinstance(error, ProxyError):
         return Unreachable(f"The proxy on the way to {base_url} did not connect")
     if isinstance(error, NameResolutionError):
         return Unreachable(f"The host of {base_url} is unknown: its name does not resolve. Check Host")
     if isinstance(error, NewConnectionError):
-        return Unreachable(f"{base_url} is not reachable: {error}. Check Host and Port")
+        return Unreachable(f"{base_url} is not reachable: {shown(str(error))}. Check Host and Port")
+    if isinstance(error, ConnectTimeoutError):
+        return Unreachable(
+            f"{base_url} did not answer in time: no connection within {min(CONNECT_TIMEOUT, timeout):g} s. Check "
+            "Host and Port"
+        )
     if isinstance(error, NoAnswerInTime):
-        return Unreachable(f"{base_url} did not answer in time ({type(error).__name__})")
-    return Unreachable(f"The connection to {base_url} broke off ({type(error).__name__}: {error})")
+        return Unreachable(f"{base_url} did not answer in time ({said})")
+    return Unreachable(f"The connection to {base_url} broke off ({said})")
+
+
+_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
 
 def _retry_after(header: str | None) -> float | None:
-    """Return the seconds that a Retry-After header asks for, given as seconds or as a date."""
+    """Return the seconds that a Retry-After header asks for, given as seconds or as a date; None where it is neither.
+
+    They are at most `MOST_RETRY_AFTER`.
+    """
     if header is None:
         return None
+    if _SECONDS.fullmatch(header.strip()):
+        return min(float(header), MOST_RETRY_AFTER)
     try:
-        seconds = float(header)
-    except ValueError:
-        try:
-            moment = parsedate_to_datetime(header)
-        except ValueError:
-            return None
+        moment = parsedate_to_datetime(header)
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         seconds = (moment - datetime.now(UTC)).total_seconds()
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+    except (ValueError, TypeError, IndexError, OverflowError):  # the library's own, of dates that are none
+        return None
+    return min(max(0.0, seconds), MOST_RETRY_AFTER)
 
 
 def _is_passing(error: BaseException) -> bool:

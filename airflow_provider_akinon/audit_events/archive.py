@@ -42,6 +42,7 @@ from airflow_provider_akinon.audit_events.receipt import (
     SCHEMA,
     ChangedEvent,
     Counts,
+    Policy,
     Receipt,
     Run,
     Source,
@@ -272,24 +273,24 @@ class _Task:
             )
         with _drafted(copy.lines(last.key, stored.format), self.export.window, Format.JSONL) as draft:
             written = draft.lines
-        told = metadata_of(last.head)
+        numbers = comparison.numbers
+        # Parquet does not give the order of keys back. Where its events are those that were read, as they were, that
+        # is their order; what the object's metadata says, anybody who may write to the bucket could have said.
+        is_read = number == 0 and numbers.same == self.export.count == written.count
         return self._write_receipt(
             stored,
-            comparison.numbers,
+            numbers,
             last.head,
             written=written,
             stored_object=StoredObject(
                 key=last.key,
                 size=last.head.size,
                 sha256=copy.sha256,
-                # Parquet does not give the order of keys back; who wrote the object knew it.
-                content_sha256=told.get("content-sha256", written.content_sha256)
-                if stored.format is Format.PARQUET
-                else written.content_sha256,
+                content_sha256=(self.export.written if is_read else written).content_sha256,
                 version_id=last.head.version_id,
             ),
             # This task may be killed, too, before it stores them: then this receipt is the last.
-            to_come=comparison.numbers.new,
+            to_come=numbers.new,
         )
 
     def _add(
@@ -363,11 +364,11 @@ class _Task:
             source=Source(host=host, remote_id=int(remote_id)),
             partition_timezone=self.target.timezone,
             format=self.export.format.value,
-            redaction=None if self.export.redaction is None else self.export.redaction.as_dict(),
+            redaction=None if self.export.redaction is None else Policy(**self.export.redaction.as_dict()),
             counts=Counts(
                 api_before=self.export.count_before,
                 api_after=self.export.count - to_come,
-                uuids=lines,
+                uuids=written.distinct if written else 0,
                 lines=lines,
                 window=known.lines + lines,
                 vanished=numbers.vanished,

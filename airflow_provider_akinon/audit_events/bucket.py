@@ -15,7 +15,13 @@ from typing import IO, Any
 
 from botocore.exceptions import ClientError
 
-from airflow_provider_akinon.audit_events.errors import InvalidInput, ObjectChanged, ObjectLocked, ObjectUnreadable
+from airflow_provider_akinon.audit_events.errors import (
+    ArchiveError,
+    InvalidInput,
+    ObjectChanged,
+    ObjectLocked,
+    ObjectUnreadable,
+)
 
 _PIECE = 1 << 20
 _MISSING = ("404", "NoSuchKey", "NoSuchBucket", "NotFound")
@@ -84,7 +90,7 @@ class Bucket:
     def open(self, key: str) -> IO[bytes]:
         """Return an object's bytes as a stream, None of them read yet.
 
-        :raises ObjectUnreadable: its storage class does not give them at once.
+        :raises ObjectUnreadable: its storage class does not give them at once, or this object may not be read.
         :raises ObjectChanged: it is not there.
         """
         try:
@@ -93,15 +99,26 @@ class Bucket:
             if _code(error) == "InvalidObjectState":
                 message = f"s3://{self.name}/{key} is archived ({error}); restore it to read it"
                 raise ObjectUnreadable(message) from error
+            if _code(error) == "AccessDenied" or str(_code(error)).startswith("KMS."):
+                message = f"s3://{self.name}/{key} may not be read ({error}); allow s3:GetObject and its KMS key"
+                raise ObjectUnreadable(message) from error
             if _code(error) in _MISSING:
                 raise ObjectChanged(f"s3://{self.name}/{key} was deleted while it was looked at") from error
             raise
         return body
 
-    def read(self, key: str) -> bytes:
-        """Return a small object's bytes."""
-        with self.open(key) as body:
-            return body.read()
+    def read(self, key: str, most: int) -> bytes:
+        """Return a small object's bytes: at most as many as it may have, whatever is there.
+
+        :raises ArchiveError: there are more.
+        :raises ObjectUnreadable: see `open`.
+        :raises ObjectChanged: likewise.
+        """
+        with closing(self.open(key)) as body:
+            found = body.read(most + 1)
+        if len(found) > most:
+            raise ArchiveError(f"s3://{self.name}/{key} is none of ours: it has more than {most} bytes")
+        return found
 
     def hash(self, key: str, copy: IO[bytes] | None = None) -> str:
         """Return the SHA-256 of an object's bytes, in hex, and leave them in ``copy`` where one is given.
@@ -173,10 +190,14 @@ class Bucket:
         try:
             self._client.put_object(Bucket=self.name, Key=key, Body=body, IfNoneMatch="*", **known)
         except ClientError as error:
-            if _code(error) in _CHANGED and self.read(key) == body:
+            if _code(error) in _CHANGED and self._is(key, body):
                 return
             self._explain(key, error, arguments)
             raise
+
+    def _is(self, key: str, body: bytes) -> bool:
+        with closing(self.open(key)) as stored:
+            return stored.read(len(body) + 1) == body
 
     def _explain(self, key: str, error: ClientError, arguments: Mapping[str, Any]) -> None:
         here = f"s3://{self.name}/{key}"

@@ -2,14 +2,18 @@
 
 The same events give the same bytes (the gzip header holds no time and no name), in one environment: another zlib
 may compress differently, so the SHA-256 of the uncompressed content is the lasting identity. This module refuses
-events that do not strictly ascend by timestamp and uuid: nothing is written twice, or out of order.
+events that do not strictly ascend by timestamp and uuid: nothing is written twice, or out of order. The uuids of what
+it wrote are counted one by one, as the same one may come again with another timestamp.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import heapq
 import io
+import os
+import tempfile
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -96,6 +100,68 @@ class Block:
         )
 
 
+_RUN = 100_000
+"""Uuids that are sorted at a time; all others of a file wait on disk."""
+_RUN_PIECE = 64 * 1024
+
+
+class DistinctUuids:
+    """Counts distinct uuids, in whatever case they are written. Use it in a ``with``; memory does not grow with them.
+
+    They are sorted in runs, which go to a file where there are many, and are merged to be counted.
+    """
+
+    def __init__(self) -> None:
+        self._run: list[bytes] = []
+        self._places: list[tuple[int, int]] = []
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> DistinctUuids:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, uuids: Iterable[bytes]) -> None:
+        """Take uuids, none of which holds a line break."""
+        self._run.extend(uuids)
+        if len(self._run) >= _RUN:
+            self._put_aside()
+
+    def counted(self) -> tuple[int, bytes | None]:
+        """Return how many there are, and one that came more than once, None where none did."""
+        self._run.sort()
+        number, twin, before = 0, None, None
+        for uuid in heapq.merge(self._run, *(self._read(start, size) for start, size in self._places)):
+            if uuid == before:
+                twin = uuid
+            else:
+                number, before = number + 1, uuid
+        return number, twin
+
+    def _put_aside(self) -> None:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(prefix="akinon-audit-events-")  # noqa: SIM115 - closed by __exit__
+        self._run.sort()
+        start = self._file.tell()
+        self._file.write(b"".join([uuid + b"\n" for uuid in self._run]))
+        self._file.flush()
+        self._places.append((start, self._file.tell() - start))
+        self._run.clear()
+
+    def _read(self, start: int, size: int) -> Iterator[bytes]:
+        assert self._file is not None  # noqa: S101 - where there is a place, there is a file
+        rest, end = b"", start + size
+        while start < end:
+            piece = os.pread(self._file.fileno(), min(_RUN_PIECE, end - start), start)
+            if not piece:
+                raise OSError("a temporary file was cut")
+            start += len(piece)
+            *uuids, rest = (rest + piece).split(b"\n")
+            yield from uuids
+
+
 _SUMS = 1 << 256
 
 
@@ -146,6 +212,11 @@ class JsonLines:
         self.last: tuple[datetime, str] | None = None
         self.uuids_sum = 0
         """See `uuids_sum`."""
+        self.distinct = 0
+        """Different uuids among the events, counted."""
+        self.twin: str | None = None
+        """A uuid that more than one event has, in lower case; None where none does."""
+        self._distinct = DistinctUuids()
         self._uuids = hashlib.sha256()
         self._content = hashlib.sha256()
         self._stored = _Hashed(file)
@@ -161,9 +232,11 @@ class JsonLines:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with self._thread:
+        with self._thread, self._distinct:
             if kind is None:
                 self._hand_over(last=True)
+                self.distinct, twin = self._distinct.counted()
+                self.twin = None if twin is None else twin.decode()
                 self._wait(0)
 
     def write(self, block: Block) -> None:
@@ -180,6 +253,7 @@ class JsonLines:
         self.count += block.count
         self._uuids.update(block.uuids)
         self.uuids_sum = added_sums(self.uuids_sum, uuids_sum(block.uuids.split()))
+        self._distinct.add(block.uuids.lower().split())
         self._pieces.append(block.lines)
         self._piece_bytes += len(block.lines)
         if self._piece_bytes >= _BLOCK:

@@ -25,12 +25,15 @@
 *Permanent* means that the same request fails in the same way until somebody changes something; the Airflow
 shells turn these into ``AirflowFailException`` (no further try), and let the others be retried.
 
-Errors carry their data as attributes. No message holds the API key. This module refuses to know Airflow.
+Errors carry their data as attributes. No message holds the API key, or a character that moves a cursor or forges a
+line. This module refuses to know Airflow.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
+
+from airflow_provider_akinon.audit_events.foreign_text import shown
 
 if TYPE_CHECKING:
     from airflow_provider_akinon.audit_events.window import Window
@@ -43,6 +46,10 @@ class AkinonError(Exception):
     """
 
     permanent: ClassVar[bool] = False
+
+    def __init__(self, message: str = "") -> None:
+        # Messages hold names and texts from the bucket, the API and users.
+        super().__init__(shown(message, None))
 
     def __reduce__(self) -> tuple[object, ...]:
         # Arguments given by name would be lost on the way to another process.

@@ -9,7 +9,8 @@ within bounds, or the export fails and says which slices moved, and how fast.
 
 What counts can prove: a history that only grows, with fresh counts, as an audit log is. A deletion and an insertion
 that cancel out between two requests, and a count that is stale, lie outside the proof. After deletions the file
-still holds nothing that the API did not return. This module refuses to give a file whose numbers do not add up.
+still holds nothing that the API did not return. This module refuses to give a file whose numbers do not add up, or in
+which two lines have the same uuid: they would be counted as two events.
 """
 
 from __future__ import annotations
@@ -26,12 +27,13 @@ from itertools import islice
 from typing import IO
 
 from airflow_provider_akinon.audit_events.encoding import Block, Format, JsonLines, unpacked_lines
-from airflow_provider_akinon.audit_events.errors import IncompleteWindow
+from airflow_provider_akinon.audit_events.errors import IncompleteWindow, ProtocolError
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.parquet import write_parquet
 from airflow_provider_akinon.audit_events.reading import Count, Reader, Stretch
 from airflow_provider_akinon.audit_events.records import parse_events
 from airflow_provider_akinon.audit_events.redaction import Redaction
+from airflow_provider_akinon.audit_events.secrecy import keeping_secret
 from airflow_provider_akinon.audit_events.settings import Settings
 from airflow_provider_akinon.audit_events.slices import PagesOfEvents
 from airflow_provider_akinon.audit_events.window import Window
@@ -87,6 +89,27 @@ def export_window(
     :raises IncompleteWindow: the events read are not as many as the API counts.
     """
     reader = Reader(api, window, filters, redaction)
+    with keeping_secret(api.settings.key):
+        draft, count = _proved(reader, format)
+    with closing(draft.file), ExitStack() as stack:
+        yield Export(
+            window=window,
+            filters=filters,
+            source=source_of(api.settings),
+            redaction=redaction,
+            format=format,
+            count=count.events,
+            count_before=reader.first_count,
+            proved_at=count.at,
+            written=draft.lines,
+            draft=draft,
+            encoded=cache(lambda: stack.enter_context(draft.encoded())),
+        )
+
+
+def _proved(reader: Reader, format: Format) -> tuple[Draft, Count]:  # noqa: A002 - the field's own word
+    """Return a draft of the reader's window whose numbers add up, and the count that proves it."""
+    window = reader.window
     draft = Draft.write(reader.read([window]), format)
     try:
         allowance = MENDING_REQUESTS + 5 * reader.requests
@@ -102,23 +125,19 @@ def export_window(
                 count = reader.closing_count
             else:
                 count = reader.count()
-        with ExitStack() as stack:
-            proved = draft
-            yield Export(
-                window=window,
-                filters=filters,
-                source=source_of(api.settings),
-                redaction=redaction,
-                format=format,
-                count=count.events,
-                count_before=reader.first_count,
-                proved_at=count.at,
-                written=draft.lines,
-                draft=draft,
-                encoded=cache(lambda: stack.enter_context(proved.encoded())),
-            )
-    finally:
+        _require_distinct(draft.lines)
+    except BaseException:
         draft.file.close()
+        raise
+    return draft, count
+
+
+def _require_distinct(lines: JsonLines) -> None:
+    if lines.distinct != lines.count:
+        raise ProtocolError(
+            f"The API gave {lines.count} events with {lines.distinct} different uuids: event {lines.twin}, for one, "
+            "came with more than one timestamp, or in both cases of its letters. Nothing was written. Tell Akinon"
+        )
 
 
 def source_of(settings: Settings) -> str:

@@ -35,8 +35,8 @@ class Place:
     def of_key(cls, bucket: str | None, key: str) -> Place:
         """Return the place of a whole key, or of an ``s3://bucket/key`` URL without a bucket beside it.
 
-        :raises InvalidInput: the bucket is missing, or given twice; or the key is empty, a folder, or a name for late
-            events.
+        :raises InvalidInput: the bucket is missing, or given twice; or the key is empty, a folder, a name for late
+            events, or so long that its receipt would have no key.
         """
         if key.startswith("s3://"):
             if bucket:
@@ -52,6 +52,7 @@ class Place:
             raise InvalidInput(
                 f"s3_key={key!r} is a name for late events of another export; leave '.late-…' out of it"
             )
+        _require_room("s3_key", key)
         return cls(bucket, key)
 
     @classmethod
@@ -68,11 +69,26 @@ class Place:
 
         Different windows and different filters have different keys.
 
-        :raises InvalidInput: the bucket is missing.
+        :raises InvalidInput: the bucket is missing, or the prefix so long that a receipt would have no key.
         """
         if not bucket:
             raise InvalidInput("s3_bucket is missing; give the bucket that the export goes to")
-        return cls(bucket, f"{prefix.strip('/')}/{name_of(window, filters, timezone, format)}".lstrip("/"))
+        key = f"{prefix.strip('/')}/{name_of(window, filters, timezone, format)}".lstrip("/")
+        _require_room("s3_prefix", key)
+        return cls(bucket, key)
+
+
+MOST_OF_A_KEY = 930
+"""Bytes. S3 takes 1,024, and beside the object lie late ones and their receipts, whose names are longer."""
+
+
+def _require_room(field: str, key: str) -> None:
+    length = len(key.encode(errors="surrogatepass"))
+    if length > MOST_OF_A_KEY:
+        raise InvalidInput(
+            f"{field} makes a key of {length} bytes ({key[:60]}…), and it may have {MOST_OF_A_KEY}: S3 takes 1,024, "
+            f"and receipts beside the object have longer names. Give a shorter {field}"
+        )
 
 
 def name_of(window: Window, filters: Filters, timezone: tzinfo, format: Format) -> str:  # noqa: A002 - as above
@@ -125,7 +141,12 @@ DEFAULT_PREFIX = "akinon/audit-events"
 
 def default_prefix(source: str) -> str:
     """Return the prefix for the exports of a source, such as ``akinon/audit-events/shop.example.com/remote/1``."""
-    return f"{DEFAULT_PREFIX}/" + re.sub(r"[^A-Za-z0-9./-]", "_", source)
+    return f"{DEFAULT_PREFIX}/" + "/".join(map(safe_name, source.split("/")))
+
+
+def safe_name(text: str) -> str:
+    """Return ``text`` as a name that every store takes, and that no other text has: ``_3A`` in place of a colon."""
+    return re.sub(r"[^A-Za-z0-9.-]", lambda found: "".join(f"_{byte:02X}" for byte in found[0].encode()), text)
 
 
 def _compact(instant: datetime) -> str:

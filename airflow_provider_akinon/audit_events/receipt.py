@@ -38,9 +38,26 @@ NOT_PROVED = (
 )
 """What every receipt says that it does not prove."""
 
-Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$", description="A SHA-256, in lower-case hex.")]
+MOST_OF_A_RECEIPT = 8 << 20
+"""Bytes; what is recorded of many events goes into several of half the size."""
+
+# A pattern's end is also found before a line feed; the length is not.
+Sha256 = Annotated[
+    str, msgspec.Meta(pattern="^[0-9a-f]{64}$", max_length=64, description="A SHA-256, in lower-case hex.")
+]
+Uuid = Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", max_length=36)]
+Host = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:\[\]-]+$(?!\n)", max_length=300)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+def require_calendar(*instants: datetime | None) -> None:
+    """Refuse instants that have no date in some time zone.
+
+    :raises ValueError: one is of the first or the last year that there is.
+    """
+    if not all(instant is None or 1 < instant.year < 9999 for instant in instants):
+        raise ValueError("a time of no calendar: its date in another time zone has no number")
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,8 +67,7 @@ class Span(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     end: Instant
 
     def __post_init__(self) -> None:
-        if not 1 < self.start.year <= self.end.year < 9999:
-            raise ValueError("a window of no calendar: its date in another time zone has no number")
+        require_calendar(self.start, self.end)
         self.as_window()
 
     def as_window(self) -> Window:
@@ -62,7 +78,7 @@ class Span(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the events come from."""
 
-    host: str
+    host: Host
     remote_id: int
 
 
@@ -99,6 +115,17 @@ class StoredObject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """S3's version of it, where the bucket keeps versions."""
 
 
+class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How parts of the records were removed."""
+
+    policy: Literal["credentials"]
+    version: Count
+    paths: dict[str, Literal["drop", "mask", "hmac"]]
+    """What was done to which fields besides."""
+    key_id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")] | None
+    """Which key made the pseudonyms, None where there are none."""
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The task that wrote the receipt."""
 
@@ -111,7 +138,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class ChangedEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A stored event that the API gives otherwise by now."""
 
-    uuid: str
+    uuid: Uuid
     fields: list[str]
     """The names of the fields that changed; ``user.pk`` where it is another user, or none, or was none."""
 
@@ -127,7 +154,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     partition_timezone: str | None
     """The IANA time zone of the date in the object's key; None where the author gave the whole key."""
     format: Literal["jsonl.gz", "jsonl", "parquet"]
-    redaction: dict[str, Any] | None
+    redaction: Policy | None
     """The policy by which parts of the records were removed, None where they are verbatim."""
     counts: Counts
     uuids_sha256: Sha256 | None
@@ -142,7 +169,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """None in a receipt that only records what changed or vanished."""
     changed: list[ChangedEvent]
     """The stored events that were newly seen to be given otherwise, in the order of uuids."""
-    vanished: list[str]
+    vanished: list[Uuid]
     """The uuids of stored events that were newly seen to be no longer returned, in order."""
     provider_version: str
     run: Run
@@ -153,9 +180,16 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     the first."""
     not_proved: list[str]
 
+    def __post_init__(self) -> None:
+        require_calendar(self.first_timestamp, self.last_timestamp, self.verified_at)
+
     def encode(self) -> bytes:
         """Return the receipt's bytes: the same for the same receipt."""
         return encoded(self)
+
+    def policy(self) -> dict[str, Any] | None:
+        """Return the policy as `Redaction` tells its own."""
+        return None if self.redaction is None else dict(msgspec.to_builtins(self.redaction))
 
     def without_uuids(self) -> Receipt:
         """Return the receipt without what it records: where only its figures count, many of them fit into memory."""

@@ -27,9 +27,10 @@ from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import InvalidInput, Rejected
 from airflow_provider_akinon.audit_events.export import export_window, source_of
 from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.foreign_text import shown
 from airflow_provider_akinon.audit_events.inventory import Inventory
 from airflow_provider_akinon.audit_events.place import Place, first_and_number
-from airflow_provider_akinon.audit_events.receipt import Receipt, Run, parse_receipt, receipt_key
+from airflow_provider_akinon.audit_events.receipt import MOST_OF_A_RECEIPT, Receipt, Run, parse_receipt, receipt_key
 from airflow_provider_akinon.audit_events.records import parse_event
 from airflow_provider_akinon.audit_events.redaction import Redaction
 from airflow_provider_akinon.audit_events.stored import naming_damage, stored_lines
@@ -101,8 +102,9 @@ class Reconciled:
         return bool(self.late or self.vanished or sample.changed or sample.gone or sample.user_moved)
 
     def __str__(self) -> str:
+        key = shown(self.stored.key, None)
         return (
-            f"{self.stored.key}: {self.stored.lines} events are stored, {self.receipt.counts.vanished} of them are "
+            f"{key}: {self.stored.lines} events are stored, {self.receipt.counts.vanished} of them are "
             f"known to have vanished, and the API counts {self.counted}; of {self.sample.number} that were fetched, "
             f"{len(self.sample.changed)} were changed, {len(self.sample.gone)} are gone"
         )
@@ -112,7 +114,7 @@ class Reconciled:
         return {
             "window": self.window.as_dict(),
             "filters": dict(self.receipt.filters),
-            "key": self.stored.key,
+            "key": shown(self.stored.key, None),
             "format": self.receipt.format,
             "partition_timezone": self.receipt.partition_timezone,
             "stored": self.stored.lines,
@@ -120,7 +122,10 @@ class Reconciled:
             "late": self.late,
             "vanished": self.vanished,
             "sampled": self.sample.number,
-            "changed": [{"uuid": uuid, "fields": list(fields)} for uuid, fields in self.sample.changed.items()],
+            "changed": [
+                {"uuid": uuid, "fields": [shown(name) for name in fields]}
+                for uuid, fields in self.sample.changed.items()
+            ],
             "gone": self.sample.gone,
             "user_moved": self.sample.user_moved,
             "added": None if self.repaired is None else self.repaired.added,
@@ -207,9 +212,9 @@ class Reconciler:
         :raises InvalidInput: they were not; both are named.
         """
         told = None if self.redaction is None else self.redaction.as_dict()
-        if policy_of(told) != policy_of(receipt.redaction):
+        if policy_of(told) != policy_of(receipt.policy()):
             raise InvalidInput(
-                f"{_name(receipt)} was redacted by {receipt.redaction}, and here it would be by {told}. Give the "
+                f"{_name(receipt)} was redacted by {receipt.policy()}, and here it would be by {told}. Give the "
                 "policy of then (redact, redact_conn_id), or the s3_prefix of what was stored by this one"
             )
 
@@ -220,7 +225,7 @@ class Reconciler:
         windows: defaultdict[str, dict[str, Receipt]] = defaultdict(dict)
 
         def read(place: str) -> Receipt:
-            return parse_receipt(place, self.bucket.read(place)).without_uuids()
+            return parse_receipt(place, self.bucket.read(place, MOST_OF_A_RECEIPT)).without_uuids()
 
         with ThreadPoolExecutor(THREADS, "akinon-receipts") as pool:
             receipts = pool.map(read, [receipt_key(*each) for each in names])

@@ -2,8 +2,9 @@
 
 A record passes through untouched: unknown fields, huge integers, ``1.10`` and the order of keys stay as they were;
 only white space between tokens goes, so that a record is one line. Each record is checked against what was asked
-for, since an API of this kind ignores a parameter that it does not know. This module refuses records without a
-``uuid``, or a ``timestamp`` with a time zone.
+for, since an API of this kind ignores a parameter that it does not know. This module refuses counts that are none,
+and records without a ``uuid``, or a ``timestamp`` with a time zone; of those that come from the API also each whose
+``uuid`` is no UUID of 36 characters.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, NamedTuple, TypeVar, cast
 
@@ -19,19 +20,38 @@ import msgspec
 
 from airflow_provider_akinon.audit_events.errors import ProtocolError, UnrequestedEvent
 from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.foreign_text import shown
 from airflow_provider_akinon.audit_events.window import MILLISECOND, Window, format_instant
 
 T = TypeVar("T")
+
+MOST_EVENTS = 2**53
+"""The highest count that is one: beyond it, not every reader of JSON tells two of them apart."""
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 class Page(msgspec.Struct, frozen=True):
     """A page of events: how many match in all, and the records of this page, each on one line."""
 
-    count: Annotated[int, msgspec.Meta(ge=0)]
+    count: Annotated[int, msgspec.Meta(ge=0, le=MOST_EVENTS)]
     results: list[msgspec.Raw]
 
 
+class _Identified(msgspec.Struct, frozen=True):
+    """A record that is as long as one has to be."""
+
+    uuid: Annotated[str, msgspec.Meta(min_length=36)]
+
+
+class _RawPage(msgspec.Struct, frozen=True):
+    results: msgspec.Raw
+
+
 _decode_page = msgspec.json.Decoder(Page).decode
+_decode_raw_page = msgspec.json.Decoder(_RawPage).decode
+_decode_identified = msgspec.json.Decoder(list[_Identified]).decode
+_MANY = 1_000_000
 
 
 def parse_page(body: bytes) -> Page:
@@ -42,6 +62,7 @@ def parse_page(body: bytes) -> Page:
     """
     _require_utf8(body)
     page = _tolerant(_compact, body)
+    _require_records(page)
     try:
         return _decode_page(page)
     except msgspec.DecodeError:
@@ -57,15 +78,29 @@ def parse_page(body: bytes) -> Page:
         return Page(found.count, records)
 
 
+def _require_records(page: bytes) -> None:
+    """Make sure that what may be millions of items are records: of two bytes each, they would take gigabytes.
+
+    :raises msgspec.DecodeError: they are not.
+    """
+    if page.count(b",") < _MANY:
+        return
+    results = bytes(_tolerant(_decode_raw_page, page).results)
+    if results.count(b",") >= _MANY:
+        _tolerant(_decode_identified, results)
+
+
 def parse_record(body: bytes) -> bytes:
     """Return the record of an event that an answer's body holds, on one line.
 
     :raises msgspec.DecodeError: it is not JSON.
     :raises UnicodeDecodeError: it is not UTF-8.
-    :raises ProtocolError: see `parse_event`.
+    :raises ProtocolError: see `parse_requested_events`.
     """
     _require_utf8(body)
-    return parse_event(_tolerant(_compact, body)).line
+    event = parse_event(_tolerant(_compact, body))
+    _require_uuid(event)
+    return event.line
 
 
 class Event(NamedTuple):
@@ -104,6 +139,8 @@ _scan = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
 _decode_timestamp = msgspec.json.Decoder(_Timestamp).decode
 _FRACTION = re.compile(r"\.([0-9]+)")
 _PIECE = 4 * 1024
+_MOST_FILTERED = 64 * 1024
+"""Bytes of a field that is compared with a filter: a user is an object of some fields."""
 
 
 def parse_event(line: bytes) -> Event:
@@ -114,11 +151,13 @@ def parse_event(line: bytes) -> Event:
     try:
         fields = _tolerant(_decode_fields, line)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise ProtocolError(f"The API returned a record that is not an audit event: {error}") from error
+        raise ProtocolError(f"The API returned a record that is not an audit event: {shown(str(error))}") from error
     try:
         return Event(fields.timestamp.astimezone(UTC), fields.uuid, line)
     except OverflowError:
-        raise ProtocolError(f"Event {fields.uuid} has the timestamp {fields.timestamp}, which UTC has not") from None
+        raise ProtocolError(
+            f"Event {shown(fields.uuid)} has the timestamp {fields.timestamp}, which UTC has not"
+        ) from None
 
 
 def parse_events(lines: list[bytes]) -> list[Event]:
@@ -138,12 +177,13 @@ def parse_events(lines: list[bytes]) -> list[Event]:
 def parse_requested_events(page: Page, window: Window, filters: Filters) -> list[Event]:
     """Return the events of a page, each checked against what was asked for.
 
-    :raises ProtocolError: see `parse_event`.
+    :raises ProtocolError: see `parse_event`; or a uuid is not a UUID in its usual form.
     :raises UnrequestedEvent: one lies outside ``window``, or does not match ``filters``.
     """
     events = parse_events([bytes(record) for record in page.results])
     asked = filters.as_dict()
     for event in events:
+        _require_uuid(event)
         if not window.start <= event.timestamp < window.end and not window.contains(
             event.timestamp, _resolution(event.line)
         ):
@@ -152,11 +192,36 @@ def parse_requested_events(page: Page, window: Window, filters: Filters) -> list
                 f"outside the window {window} that was asked for"
             )
         if asked:
-            fields = _tolerant(_decode_filtered, event.line)
-            mismatch = filters.mismatch({name: msgspec.json.decode(getattr(fields, name)) for name in asked})
+            mismatch = filters.mismatch(_filtered(event, asked))
             if mismatch:
-                raise UnrequestedEvent(f"The API returned event {event.uuid}, whose {mismatch}")
+                raise UnrequestedEvent(f"The API returned event {event.uuid}, whose {shown(mismatch)}")
     return events
+
+
+def _filtered(event: Event, asked: Iterable[str]) -> dict[str, object]:
+    """Return the fields of an event that are asked for, decoded.
+
+    :raises ProtocolError: one is not what such a field may be.
+    """
+    try:
+        fields = _tolerant(_decode_filtered, event.line)
+        values = {name: bytes(getattr(fields, name)) for name in asked}
+        if any(len(value) > _MOST_FILTERED for value in values.values()):
+            raise ValueError("it is too large")
+        return {name: _tolerant(msgspec.json.decode, value) for name, value in values.items()}
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise ProtocolError(
+            f"The API returned event {event.uuid} with a user, content_type or object_id that is none: "
+            f"{shown(str(error))}"
+        ) from error
+
+
+def _require_uuid(event: Event) -> None:
+    if not _UUID.fullmatch(event.uuid):
+        raise ProtocolError(
+            f"The API returned an event whose uuid '{shown(event.uuid)}' is not a UUID of 36 characters, by which "
+            "events are told apart. Check Host"
+        )
 
 
 def _resolution(line: bytes) -> timedelta:

@@ -1,16 +1,18 @@
 """Sealing an archive: a new seal on each chain, for the receipts that no seal holds yet.
 
-What is sealed is what is there: each receipt is read, and fits the size of its object as S3 lists it; the bytes of
-the objects are `verification`'s to read. Receipts that came late, of windows that were sealed before, are added. Gaps
-and overlaps are named, in the seal itself, and do not hinder it. This module refuses to go on with a chain that is
-broken, or lacks a head that is known from elsewhere, and to seal a receipt that was altered.
+What is sealed is what is there, by the same checks as those of `verification`: the receipts of each window are read
+and have to agree with each other and with what S3 lists of their objects, whose bytes are `verification`'s to read.
+What is wrong with what earlier seals hold is named in the seal, as are gaps and overlaps, and does not hinder it;
+or one erasure would end sealing for ever. Receipts that came late, of windows in time that was sealed before, are
+added, and named. This module refuses to go on with a chain that is broken, was written elsewhere, or lacks a head
+that is known from elsewhere, and to seal a receipt that verifying would call wrong.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,33 +20,22 @@ from typing import Any
 
 from airflow_provider_akinon import __version__
 from airflow_provider_akinon.audit_events.bucket import Bucket
-from airflow_provider_akinon.audit_events.coverage import gaps, overlaps
+from airflow_provider_akinon.audit_events.coverage import gaps
 from airflow_provider_akinon.audit_events.errors import ArchiveError, ObjectChanged
+from airflow_provider_akinon.audit_events.evidence import Evidence, Names, evidence_of, names_of
 from airflow_provider_akinon.audit_events.inventory import Inventory
-from airflow_provider_akinon.audit_events.place import first_and_number
-from airflow_provider_akinon.audit_events.receipt import (
-    CONTENT_TYPE,
-    NOT_FOR_RECEIPTS,
-    Receipt,
-    Run,
-    Span,
-    parse_receipt,
-    receipt_key,
-)
-from airflow_provider_akinon.audit_events.seal import (
-    SCHEMA,
-    ChainName,
-    Seal,
-    SealChain,
-    SealedReceipt,
-    StoredSeal,
-    seal_key,
-)
+from airflow_provider_akinon.audit_events.receipt import CONTENT_TYPE, NOT_FOR_RECEIPTS, Run, Span, receipt_key
+from airflow_provider_akinon.audit_events.seal import SCHEMA, ChainName, ListedChain, Seal, SealedReceipt, seal_key
+from airflow_provider_akinon.audit_events.seal_chain import NOTHING_KNOWN, SealChain, StoredSeal, Vouchers
+from airflow_provider_akinon.audit_events.series import SealedTime, series_of
 from airflow_provider_akinon.audit_events.signing import PrivateKey, PublicKey
 from airflow_provider_akinon.audit_events.window import Window
 
 THREADS = 8
 """Small objects that are read at a time."""
+
+MOST_OF_A_SEAL = 64 << 20
+"""Bytes: some 150,000 receipts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +46,12 @@ class Sealing:
     head: StoredSeal
     """The newest seal: the one that was written, else the one that was there and leaves nothing to seal."""
     written: bool
-    late: tuple[SealedReceipt, ...]
-    """The receipts in the written seal whose windows end in time that was sealed before, expected or not."""
+
+    @property
+    def late(self) -> tuple[SealedReceipt, ...]:
+        """The receipts in the written seal whose windows begin in time that was sealed before, expected or not."""
+        added = set(self.head.seal.additions) if self.written else set()
+        return tuple(entry for entry in self.head.seal.receipts if entry.receipt in added)
 
 
 def seal_archive(
@@ -75,48 +70,71 @@ def seal_archive(
     :param run: the task, for the seal.
     :param key: what signs the seals, None for seals without signature.
     :param known_heads: SHA-256s of seals that are known from elsewhere, and have to be there. With a key, the newest
-        seal has to be signed by it, or among these.
+        seal has to be signed by it, or among these; in a copy of an archive, it has to be among these.
     :param arguments: boto3's upload arguments, for the seals.
-    :raises ArchiveError: there is no receipt, a receipt was altered, a seal is missing or was altered, or a known
-        head is not there. Nothing is sealed then.
+    :raises ArchiveError: there is no receipt, one that no seal holds is wrong, a seal is missing or was altered, or a
+        known head is not there. Nothing is sealed then.
     :raises ObjectChanged: an export, or another sealing, is at work.
     """
     inventory = Inventory.take(bucket, prefix)
     if not inventory.receipts:
         raise ArchiveError(f"There is no receipt below s3://{bucket.name}/{prefix}: nothing to seal. Check s3_prefix")
     chains = _whole_chains(bucket, inventory, known_heads)
-    if key is not None:
-        _require_vouched(chains.values(), key.public, known_heads)
-    sealed = {entry.receipt for chain in chains.values() for entry in chain.receipts()}
-    unsealed = _unsealed(bucket, inventory, sealed)
-    _require_objects(bucket, inventory, unsealed)
-    entries: defaultdict[ChainName, list[SealedReceipt]] = defaultdict(list)
-    for sha256, (beside, receipt) in unsealed.items():
-        entries[ChainName.of(receipt.source, receipt.filters)].append(entry_of(beside, sha256, receipt))
+    for chain in chains.values():
+        _require_vouched(bucket, prefix, chain, None if key is None else key.public, known_heads)
+    unsealed = _unsealed(bucket, names_of(inventory, chains.values()))
+    due = {name: [each for each in mine if each.window.end <= period.end] for name, mine in unsealed.items()}
+    # New chains first: the others name them, and a task that is killed in between has named none that is not there.
+    names = sorted({*chains, *(name for name, mine in due.items() if mine)}, key=lambda each: (each in chains, each))
     sealings = []
-    for name in sorted({*chains, *entries}):
+    for name in names:
         chain = chains.get(name, SealChain((), ()))
-        mine = entries[name]
-        seal = _next_seal(name, chain, sorted(mine, key=_order), period, run)
-        if seal is not None:
-            stored = _store(bucket, prefix, seal.signed(key), arguments or {})
-            reached = chain.reached
-            late = (entry for entry in seal.receipts if reached is not None and entry.window.end <= reached)
-            sealings.append(Sealing(name, stored, written=True, late=tuple(late)))
+        others = [_listed(other, chains.get(other)) for other in sorted(names) if other != name]
+        if due.get(name) or _has_news(chain, period, others):
+            stretches = _of_time(name, chain, unsealed.get(name, ()), period)
+            seal = Seal(
+                schema=SCHEMA,
+                bucket=bucket.name,
+                prefix=prefix,
+                source=name.source,
+                filters=dict(name.filters),
+                number=len(chain.seals) + 1,
+                previous=chain.head.sha256 if chain.head else None,
+                period=Span(start=period.start, end=period.end),
+                receipts=sorted(due.get(name, ()), key=_order),
+                additions=_additions(name, chain, due.get(name, ())),
+                gaps=stretches.gaps,
+                overlaps=stretches.overlaps,
+                losses=_losses(inventory, chain),
+                chains=others,
+                provider_version=__version__,
+                run=run,
+                sealed_at=datetime.now(UTC),
+                signed_by=None,
+                signature=None,
+            )
+            sealings.append(Sealing(name, _store(bucket, seal.signed(key), arguments or {}), written=True))
         elif chain.head is not None:
-            sealings.append(Sealing(name, chain.head, written=False, late=()))
-    return sealings
+            sealings.append(Sealing(name, chain.head, written=False))
+    return sorted(sealings, key=lambda sealing: sealing.chain)
 
 
 def read_chains(
-    bucket: Bucket, inventory: Inventory, keys: Collection[PublicKey] = ()
+    bucket: Bucket, inventory: Inventory, vouchers: Vouchers = NOTHING_KNOWN
 ) -> Iterator[tuple[str, SealChain]]:
-    """Yield the folder and the chain of all seals of an inventory; ``keys`` are as `SealChain.read` takes them."""
+    """Yield folder and chain of all seals of an inventory; ``vouchers`` are as `SealChain.read` takes them."""
+
+    def read(place: str) -> bytes | ArchiveError:
+        try:
+            return bucket.read(place, MOST_OF_A_SEAL)
+        except ArchiveError as error:  # of this key: the chain tells of it, and goes by the others
+            return error
+
     with ThreadPoolExecutor(THREADS, "akinon-seals") as pool:
         for folder, numbers in sorted(inventory.seals.items()):
             places = [seal_key(inventory.prefix, folder, number) for number in numbers]
-            bodies = dict(zip(numbers, pool.map(bucket.read, places), strict=True))
-            yield folder, SealChain.read(inventory.prefix, folder, bodies, keys)
+            bodies = dict(zip(numbers, pool.map(read, places), strict=True))
+            yield folder, SealChain.read(inventory.prefix, folder, bodies, vouchers)
 
 
 def _whole_chains(bucket: Bucket, inventory: Inventory, known_heads: Collection[str]) -> dict[ChainName, SealChain]:
@@ -143,107 +161,140 @@ def _whole_chains(bucket: Bucket, inventory: Inventory, known_heads: Collection[
     return chains
 
 
-def _require_vouched(chains: Iterable[SealChain], key: PublicKey, known_heads: Collection[str]) -> None:
-    """Make sure that a signature on the next seal does not vouch for seals of somebody else.
+def _require_vouched(
+    bucket: Bucket, prefix: str, chain: SealChain, key: PublicKey | None, known_heads: Collection[str]
+) -> None:
+    """Make sure that the next seal does not vouch for seals of somebody else, or of another archive.
 
-    :raises ArchiveError: the newest seal of a chain has neither the key's signature, nor is it a known head.
+    :raises ArchiveError: the newest seal of the chain is no known head, and was written elsewhere, or by another key.
     """
-    for chain in chains:
-        head = chain.head
-        if head is not None and not head.seal.is_signed_by(key) and head.sha256 not in known_heads:
-            raise ArchiveError(
-                f"The newest seal {head.key} is not signed by the key in seal_conn_id, and a signature on the next "
-                "one would vouch for it. Nothing was sealed. If it is yours, because you sign from now on, or with a "
-                f"new key, give the head that was returned then in heads. It should be {head.sha256}"
-            )
+    head = chain.head
+    if head is None or head.sha256 in known_heads:
+        return
+    if (head.seal.bucket, head.seal.prefix) != (bucket.name, prefix):
+        raise ArchiveError(
+            f"The newest seal {head.key} was written for s3://{head.seal.bucket}/{head.seal.prefix}: this is a copy "
+            "of that archive, or one that somebody put in place of yours. Nothing was sealed. To go on with a copy, "
+            f"give the head that was returned then in heads. It should be {head.sha256}"
+        )
+    if key is not None and not head.seal.is_signed_by(key):
+        raise ArchiveError(
+            f"The newest seal {head.key} is not signed by the key in seal_conn_id, and a signature on the next "
+            "one would vouch for it. Nothing was sealed. If it is yours, because you sign from now on, or with a "
+            f"new key, give the head that was returned then in heads. It should be {head.sha256}"
+        )
 
 
-def _unsealed(bucket: Bucket, inventory: Inventory, sealed: Collection[str]) -> dict[str, tuple[str, Receipt]]:
-    """Return the receipts that no seal holds, by their SHA-256, each with the key of the object it lies beside.
+def _unsealed(bucket: Bucket, names: Mapping[str, Names]) -> dict[ChainName, list[SealedReceipt]]:
+    """Return the receipts that no seal holds, by chain.
 
-    :raises ArchiveError: one was altered.
+    :raises ArchiveError: verifying would call one wrong.
+    :raises ObjectChanged: S3 does not list the object of one as it should be.
     """
-    new = [(key, sha256) for key, each in inventory.receipts.items() for sha256 in each if sha256 not in sealed]
+    new = [key for key, each in names.items() if each.unsealed]
 
-    def read(place: str) -> Receipt:
-        return parse_receipt(place, bucket.read(place)).without_uuids()
+    def look(key: str) -> Evidence:
+        return evidence_of(bucket, key, names[key])
 
+    found: defaultdict[ChainName, list[SealedReceipt]] = defaultdict(list)
     with ThreadPoolExecutor(THREADS, "akinon-receipts") as pool:
-        receipts = pool.map(read, [receipt_key(*each) for each in new])
-        return {sha256: (key, receipt) for (key, sha256), receipt in zip(new, receipts, strict=True)}
+        for key, evidence in zip(new, pool.map(look, new), strict=True):
+            _require_right(f"s3://{bucket.name}/{key}", evidence)
+            unsealed = set(evidence.names.unsealed)
+            for chain, entry in evidence.entries:
+                if entry.receipt in unsealed:
+                    found[chain].append(entry)
+    return dict(found)
 
 
-def _require_objects(bucket: Bucket, inventory: Inventory, unsealed: Mapping[str, tuple[str, Receipt]]) -> None:
-    """Make sure that S3 lists the object of every receipt, of its size.
+def _require_right(window: str, evidence: Evidence) -> None:
+    """Make sure that nothing is wrong with what no seal holds of a window.
 
-    :raises ObjectChanged: it does not.
+    :raises ArchiveError: something is.
+    :raises ObjectChanged: S3 does not list an object as it should be.
     """
-    for sha256, (_, receipt) in unsealed.items():
-        told = receipt.object
-        if told is None:
-            continue
-        size = inventory.sizes.get(told.key)
-        if size != told.size:
-            raise ObjectChanged(
-                f"s3://{bucket.name}/{told.key} should have {told.size} bytes by its receipt {sha256}, and S3 shows "
-                f"{'nothing' if size is None else f'{size} bytes'}. Nothing was sealed. Restore the object from its "
-                "version, and ask who did it"
-            )
+    advice = "Nothing was sealed. Verify the archive, restore what was altered from its version, and ask who did it"
+    for problem in [*evidence.problems, *evidence.holes()]:
+        if not problem.is_sealed:
+            raise ArchiveError(f"{window}: {problem.detail}. {advice}")
+    for key in evidence.objects:
+        lacking = evidence.problem_of_object(key)
+        if lacking is not None and not lacking.is_sealed:
+            raise ObjectChanged(f"{window}: {lacking.detail}. {advice}")
 
 
-def entry_of(key: str, sha256: str, receipt: Receipt) -> SealedReceipt:
-    """Return what a seal says of a receipt that lies beside the object ``key``."""
-    return SealedReceipt(receipt=sha256, object=key, format=receipt.format, window=receipt.window)
-
-
-def _order(entry: SealedReceipt) -> tuple[object, ...]:
-    return entry.window.start, entry.window.end, entry.object, entry.receipt
-
-
-def _next_seal(
-    name: ChainName, chain: SealChain, unsealed: Sequence[SealedReceipt], period: Window, run: Run
-) -> Seal | None:
-    """Return the seal that comes next, None where it would say nothing new."""
-    due = [entry for entry in unsealed if entry.window.end <= period.end]
-    reached = chain.reached
-    if not due and (reached is None or period.end <= reached):
-        return None
-    start = min(entry.window.start for entry in due) if reached is None else min(reached, period.start)
-    span = Window(start, period.end)
-    known = [*chain.receipts(), *unsealed]
-    return Seal(
-        schema=SCHEMA,
+def _listed(name: ChainName, chain: SealChain | None) -> ListedChain:
+    head = None if chain is None else chain.head
+    return ListedChain(
         source=name.source,
         filters=dict(name.filters),
-        number=len(chain.seals) + 1,
-        previous=chain.head.sha256 if chain.head else None,
-        period=Span(start=period.start, end=period.end),
-        receipts=due,
-        gaps=_spans(gaps((entry.window.as_window() for entry in known), span)),
-        overlaps=_spans(overlaps_of(known, span)),
-        provider_version=__version__,
-        run=run,
-        sealed_at=datetime.now(UTC),
-        signed_by=None,
-        signature=None,
+        number=0 if head is None else head.seal.number,
+        head=None if head is None else head.sha256,
     )
 
 
-def overlaps_of(entries: Iterable[SealedReceipt], span: Window) -> list[Window]:
-    """Return what two windows of the same format cover in ``span``; a window's own objects cover nothing twice."""
-    objects: defaultdict[str, dict[str, Window]] = defaultdict(dict)
-    for entry in entries:
-        objects[entry.format][first_and_number(entry.object)[0]] = entry.window.as_window()
-    return [stretch for _, windows in sorted(objects.items()) for stretch in overlaps(windows.values(), span)]
+def _has_news(chain: SealChain, period: Window, others: Iterable[ListedChain]) -> bool:
+    """Tell whether a seal without a receipt would say anything: of a later period, or of chains not named yet."""
+    if chain.head is None or chain.reached is None:
+        return False
+    named = {ChainName.of(each.source, each.filters) for each in chain.head.seal.chains}
+    return period.end > chain.reached or named != {ChainName.of(each.source, each.filters) for each in others}
+
+
+def _additions(name: ChainName, chain: SealChain, due: Iterable[SealedReceipt]) -> list[str]:
+    sealed = SealedTime(chain.entries())
+    return [entry.receipt for entry in sorted(due, key=_order) if sealed.holds(name, entry)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretches:
+    """What is wrong with the windows of a chain up to the end of a period, as far as no seal says so yet."""
+
+    gaps: list[Span]
+    overlaps: list[Span]
+
+
+def _of_time(name: ChainName, chain: SealChain, unsealed: Iterable[SealedReceipt], period: Window) -> _Stretches:
+    series = series_of([*chain.entries(), *((name, entry) for entry in unsealed)])
+    named_gaps = [span.as_window() for stored in chain.seals for span in stored.seal.gaps]
+    named_overlaps = [span.as_window() for stored in chain.seals for span in stored.seal.overlaps]
+    found_gaps = [each for one in series for each in one.gaps(end=period.end)]
+    found_overlaps = [each for one in series for each in one.overlaps(end=period.end)]
+    return _Stretches(
+        _spans(part for each in found_gaps for part in gaps(named_gaps, each)),
+        _spans(part for each in found_overlaps for part in gaps(named_overlaps, each)),
+    )
 
 
 def _spans(windows: Iterable[Window]) -> list[Span]:
     return [Span(start=window.start, end=window.end) for window in windows]
 
 
-def _store(bucket: Bucket, prefix: str, seal: Seal, arguments: Mapping[str, Any]) -> StoredSeal:
-    key = seal_key(prefix, ChainName.of(seal.source, seal.filters).folder, seal.number)
+def _losses(inventory: Inventory, chain: SealChain) -> list[str]:
+    """Return the keys that the chain's seals hold and that are not there, as far as no seal says so yet."""
+    named = {key for stored in chain.seals for key in stored.seal.losses}
+    there = {sha256 for receipts in inventory.receipts.values() for sha256 in receipts}
+    gone = set()
+    for _, entry in chain.entries():
+        if entry.receipt not in there:
+            gone.add(receipt_key(entry.object, entry.receipt))
+        if entry.object not in inventory.sizes:
+            gone.add(entry.object)
+    return sorted(gone - named)
+
+
+def _order(entry: SealedReceipt) -> tuple[object, ...]:
+    return entry.window.start, entry.window.end, entry.object, entry.receipt
+
+
+def _store(bucket: Bucket, seal: Seal, arguments: Mapping[str, Any]) -> StoredSeal:
+    key = seal_key(seal.prefix, ChainName.of(seal.source, seal.filters).folder, seal.number)
     encoded = seal.encode()
+    if len(encoded) > MOST_OF_A_SEAL:
+        raise ArchiveError(
+            f"{key} would have {len(encoded)} bytes, and a seal has at most {MOST_OF_A_SEAL}. Nothing was sealed of "
+            "this chain. Seal a shorter period first (start, end)"
+        )
     kept = {name: value for name, value in arguments.items() if name not in NOT_FOR_RECEIPTS}
     bucket.create(key, encoded, {**kept, "ContentType": CONTENT_TYPE})
     return StoredSeal(key, hashlib.sha256(encoded).hexdigest(), seal)

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -34,7 +34,7 @@ class Extra(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     auth_scheme: Annotated[str, Meta(pattern=r"^[!-~]*$")] = "Token"
     """The word before the key in the Authorization header; ``""`` or ``none`` sends the bare key."""
     timeout: Annotated[float, Meta(gt=0, le=3600)] = 30.0
-    """Seconds to wait for the API to connect, and for each part of an answer."""
+    """Seconds that a request may take, from its start to the last byte of its answer."""
     page_size: Annotated[int, Meta(ge=1, le=100_000)] = 100
     """Events asked for in one request; the API may give fewer."""
     max_concurrency: Annotated[int, Meta(ge=1, le=64)] = 4
@@ -134,7 +134,8 @@ def _convert(name: str, value: object, wanted: Any) -> Any:
     if name == "verify" and isinstance(value, str):
         flags = {"true": True, "1": True, "false": False, "0": False}
         value = flags.get(value.lower(), value)
-        if isinstance(value, str) and not Path(value).exists():
+        # Not a Path's own: it raises where a name is too long, with the name, which may be a key.
+        if isinstance(value, str) and not os.path.exists(value):  # noqa: PTH110
             raise ValueError("there is no such file; give true, false or the path of a CA bundle")
     return msgspec.convert(value, wanted, strict=False)
 

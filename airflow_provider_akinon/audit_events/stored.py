@@ -5,26 +5,30 @@ This module refuses to take damaged bytes for events.
 
 from __future__ import annotations
 
+import io
 import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from shutil import copyfileobj
-from typing import IO
+from typing import IO, cast
 
 from airflow_provider_akinon.audit_events.encoding import Format, unpacked_lines
 from airflow_provider_akinon.audit_events.errors import ArchiveError, InvalidInput, ProtocolError
 from airflow_provider_akinon.audit_events.parquet import read_lines
+
+MOST_OF_A_LINE = 256 << 20
+"""Bytes of a record, unpacked: more than an answer of the API may have."""
 
 
 def stored_lines(file: IO[bytes], format: Format) -> Iterator[bytes]:  # noqa: A002 - the field's own word
     """Yield the record of each event of a stored object, without a line break, in the object's order."""
     match format:
         case Format.JSONL:
-            yield from (line.removesuffix(b"\n") for line in file)
+            yield from _lines(file if file.seekable() else _buffered(file))
         case Format.JSONL_GZ:
             with unpacked_lines(file) as lines:
-                yield from (line.removesuffix(b"\n") for line in lines)
+                yield from _lines(lines)
         case Format.PARQUET:
             if file.seekable():
                 yield from read_lines(file)
@@ -32,6 +36,22 @@ def stored_lines(file: IO[bytes], format: Format) -> Iterator[bytes]:  # noqa: A
                 with tempfile.TemporaryFile(prefix="akinon-audit-events-") as copy:
                     copyfileobj(file, copy)
                     yield from read_lines(copy)
+
+
+def _buffered(stream: IO[bytes]) -> IO[bytes]:
+    """Return a stream of S3, which yields pieces, as one of lines."""
+    return cast(IO[bytes], io.BufferedReader(cast(io.RawIOBase, stream)))
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield lines as they come: one that does not end is not read into memory.
+
+    :raises ProtocolError: it is longer than any record.
+    """
+    while line := file.readline(MOST_OF_A_LINE + 1):
+        if len(line) > MOST_OF_A_LINE:
+            raise ProtocolError(f"a line of more than {MOST_OF_A_LINE} bytes")
+        yield line.removesuffix(b"\n")
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from airflow_provider_akinon.audit_events.errors import ArchiveError, ForeignObj
 from airflow_provider_akinon.audit_events.export import Export
 from airflow_provider_akinon.audit_events.place import Place, first_and_number, late_key, stem_of
 from airflow_provider_akinon.audit_events.receipt import (
+    MOST_OF_A_RECEIPT,
     Receipt,
     StoredObject,
     newest,
@@ -70,7 +71,7 @@ class WindowReceipts:
 
     def versions(self) -> set[int]:
         """Return the versions of the policy by which the objects were redacted."""
-        return {receipt.redaction["version"] for receipt in self.receipts.values() if receipt.redaction}
+        return {receipt.redaction.version for receipt in self.receipts.values() if receipt.redaction}
 
     @property
     def lines(self) -> int:
@@ -189,7 +190,7 @@ class StoredWindow:
         for sha256, known in self.receipts.receipts.items():
             if known.object is None:
                 key = receipt_key(self.place.key, sha256)
-                receipt = parse_receipt(key, bucket.read(key))
+                receipt = parse_receipt(key, bucket.read(key, MOST_OF_A_RECEIPT))
                 yield from ((each.uuid, name) for each in receipt.changed for name in each.fields)
                 yield from ((uuid, VANISHED) for uuid in receipt.vanished)
 
@@ -228,7 +229,7 @@ def _receipts(bucket: Bucket, place: Place, export: Export) -> WindowReceipts:
         told = told_by_key(key)
         if told is None or not _is_of(place, told[0], export.format):
             continue
-        receipt = parse_receipt(key, bucket.read(key))
+        receipt = parse_receipt(key, bucket.read(key, MOST_OF_A_RECEIPT))
         _require_same(key, receipt, export)
         found[told[1]] = receipt.without_uuids()
     receipts = WindowReceipts(place.key, found)
@@ -297,9 +298,9 @@ def _require_same(key: str, receipt: Receipt, export: Export) -> None:
                 "does)"
             )
     policy = None if export.redaction is None else export.redaction.as_dict()
-    if policy_of(receipt.redaction) != policy_of(policy):
+    if policy_of(receipt.policy()) != policy_of(policy):
         raise ArchiveError(
-            f"{receipt.object.key if receipt.object else key} was redacted by {receipt.redaction}, and here it would "
+            f"{receipt.object.key if receipt.object else key} was redacted by {receipt.policy()}, and here it would "
             f"be by {policy}. Nothing was written: what is stored keeps its policy. Give the one of then (redact, "
             "redact_conn_id), or export with the new one to another s3_prefix"
         )

@@ -19,6 +19,7 @@ from airflow_provider_akinon.archive_access import (
     warns_of_changes,
 )
 from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput
+from airflow_provider_akinon.audit_events.foreign_text import shown
 from airflow_provider_akinon.audit_events.inventory import folder_prefix
 from airflow_provider_akinon.audit_events.place import DEFAULT_PREFIX
 from airflow_provider_akinon.audit_events.receipt import Run
@@ -54,7 +55,7 @@ class SealAuditArchiveOperator(BaseOperator):
     :param extra_args: further arguments of the upload of seals, as boto3 takes them (templated).
     :returns: ``heads`` (a list of SHA-256), and ``chains``: for each its ``chain`` (source and filters), ``head``,
         ``seal`` (its key), ``number``, ``written``, ``receipts`` (how many the seal holds), ``late`` (how many of
-        them are of time that was sealed before), ``gaps`` and ``overlaps`` (how many), and ``signed_by``.
+        them are of time that was sealed before), ``gaps``, ``overlaps`` and ``losses`` (how many), and ``signed_by``.
     :raises AirflowFailException: a receipt or a seal was altered or is missing, or the parameters are wrong.
     :raises AkinonError: an export is at work in between; Airflow may retry.
     """
@@ -115,14 +116,19 @@ class SealAuditArchiveOperator(BaseOperator):
         for overlap in seal.overlaps:
             self.log.warning("%s: two windows cover %s", sealing.chain, overlap.as_window())
         for entry in sealing.late:
-            self.log.warning("%s: a receipt of %s came late, and is sealed now", sealing.chain, entry.object)
+            key = shown(entry.object, None)
+            self.log.warning("%s: a receipt of %s came late, and is sealed now", sealing.chain, key)
+        for key in seal.losses if sealing.written else ():
+            self.log.error("%s: %s is gone, which an earlier seal holds", sealing.chain, shown(key, None))
+        if sealing.written and seal.number == 1:
+            self.log.warning("%s: a chain begins", sealing.chain)
 
 
 class VerifyAuditArchiveOperator(BaseOperator):
     """Reads an archive again and fails where anything is wrong: see the documentation for what it finds.
 
     :param start: verify windows from here on, as an aware datetime or ISO 8601 text with an offset; None for all
-        (templated). Time that no window covers is a gap.
+        (templated). What a series leaves out between its windows is a gap.
     :param end: verify windows up to here, as ``start`` (templated).
     :param s3_bucket: the bucket (templated).
     :param s3_prefix: the prefix that was sealed (templated).
@@ -133,7 +139,6 @@ class VerifyAuditArchiveOperator(BaseOperator):
     :returns: ``counts`` (findings by status), ``chains`` (for each its ``head``, ``sealed_until`` and more) and
         ``bytes_read``.
     :raises AirflowFailException: something is wrong, or the parameters are; the log has every finding.
-    :raises AkinonError: an object was deleted while it was read; Airflow may retry.
     """
 
     template_fields = ("start", "end", "s3_bucket", "s3_prefix", "public_keys", "heads")
@@ -306,9 +311,9 @@ class ReconcileAuditEventsOperator(BaseOperator):
         self, reconciler: Reconciler, window: Reconciled, arguments: Mapping[str, Any], run: Run
     ) -> list[str]:
         """Export a window again, and return what is wrong at the source."""
-        self.log.info("Exporting %s again", window.stored.key)
+        self.log.info("Exporting %s again", shown(window.stored.key, None))
         archived = reconciler.export_again(window, arguments, run)
-        self.log.info("%s: %d new events were stored", archived.window.place, archived.added)
+        self.log.info("%s: %d new events were stored", shown(str(archived.window.place), None), archived.added)
         changed = archived.source_changed
         if changed is None:
             return []
@@ -368,5 +373,6 @@ def _sealing(sealing: Sealing) -> dict[str, Any]:
         "late": len(sealing.late),
         "gaps": len(seal.gaps),
         "overlaps": len(seal.overlaps),
+        "losses": len(seal.losses),
         "signed_by": seal.signed_by,
     }

@@ -86,7 +86,7 @@ def stored(s3: LocalS3, prefix: str) -> dict[str, list[str]]:
 
 
 def default_prefix(api: Sandbox) -> str:
-    return f"akinon/audit-events/{api.url.removeprefix('http://').replace(':', '_')}/remote/1/"
+    return f"akinon/audit-events/{api.url.removeprefix('http://').replace(':', '_3A')}/remote/1/"
 
 
 def test_daily_export(example: Airflow, api: Sandbox, s3: LocalS3) -> None:

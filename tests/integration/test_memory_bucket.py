@@ -86,16 +86,16 @@ def answers_of_a_bucket(client: Any, name: str) -> list[Any]:
         bucket.require,
         Bucket(client, f"{name}-other").require,
         lambda: bucket.head("a/none"),
-        lambda: bucket.read("a/none"),
+        lambda: bucket.read("a/none", 100),
         lambda: list(bucket.entries("a/")),
         *[lambda key=key: upload(key, key.encode()) for key in reversed(KEYS)],  # type: ignore[misc]
         lambda: upload(KEYS[1], b"another"),
-        lambda: bucket.read(KEYS[1]),
+        lambda: bucket.read(KEYS[1], 100),
         lambda: bucket.head(KEYS[1]),
         lambda: bucket.create("a/c", b"c", {"ContentType": "a/b", "Callback": "no argument of PutObject"}),
         lambda: bucket.create("a/c", b"c", {}),
         lambda: bucket.create("a/c", b"d", {}),
-        lambda: bucket.read("a/c"),
+        lambda: bucket.read("a/c", 100),
         lambda: client.put_object(Bucket=name, Key="z", Body=b"whatever is there") is None,
         lambda: client.put_object(Bucket=name, Key="z", Body=b"or was") is None,
         *[lambda prefix=prefix: list(bucket.entries(prefix)) for prefix in ("a/", "a/b.late-", "", "y")],  # type: ignore[misc]
@@ -132,6 +132,6 @@ def test_memory_counts_versions_as_the_server_does(s3: LocalS3, bucket: str) -> 
         assert second
         assert first.version_id
         assert second.version_id
-        return [first.version_id != second.version_id, mine.read("k"), second.size]
+        return [first.version_id != second.version_id, mine.read("k", 100), second.size]
 
     assert answers(MemoryBucket(bucket, versioned=True)) == answers(client) == [True, b"second", 6]

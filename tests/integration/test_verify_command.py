@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_akinon import __main__, __version__
-from airflow_provider_akinon.audit_events.verification import Status
+from airflow_provider_akinon.audit_events.findings import Status
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from tests.support.sealed import (
@@ -129,6 +129,7 @@ def test_nothing_is_wrong(archive: Archive, whole: str, run: Run) -> None:
         whole,
         f"{archive.chain}: seals 1 to 4, sealed until {sealed}, signed by {KEY.public}",
         f"  head {archive.heads[-1]}",
+        f"  This is a copy: the newest seal was written in s3://{archive.bucket}/{PREFIX}",
         f"{'ok':<26} {start}  {sealed} 20 windows",
         f"{'not sealed':<26} {sealed}  {end} 5 windows",
         f"20 ok, 5 not sealed  ({size:,.1f} MB read)",
@@ -210,7 +211,7 @@ def test_another_key_or_head_is_wrong(archive: Archive, whole: str, run: Run) ->
     assert (status, printed.splitlines()[-1]) == (1, "4 WRONG")
     assert printed.count("\nnot signed ") == 4
 
-    status, printed, _ = run(whole, "--head", archive.heads[0], "--head", "0" * 64)
+    status, printed, _ = run(whole, "--head", archive.heads[-1], "--head", "0" * 64)
     assert (status, printed.splitlines()[-1]) == (1, "1 WRONG")
     assert "0" * 64 in printed
 
@@ -243,7 +244,7 @@ def test_a_prefix_with_nothing(whole: str, run: Run) -> None:
     for above in (bucket, bucket.removesuffix("/")):
         status, printed, _ = run(above)
         assert status == 0
-        assert "There is no seal here: only receipts were checked. Is this the prefix that was sealed?" in printed
+        assert "No seal counts here: only receipts were checked. Is this the prefix that was sealed?" in printed
 
 
 # What it cannot do

@@ -27,7 +27,7 @@ RENEW = "AKINON_RENEW_GOLDEN"
 """The environment variable that has the files written rather than compared."""
 COMMAND = "make golden"
 
-HASHES = {"sha256", "akinon-sha256", "receipt", "previous"}
+HASHES = {"sha256", "akinon-sha256", "receipt", "previous", "additions", "head"}
 """Fields with hashes of stored bytes: masked where these are compressed, or a document with masks."""
 SIZES = {"size"}
 """Fields with the size of the bytes whose ``sha256`` is beside them."""
@@ -37,6 +37,7 @@ MASKS = {
     "provider_version": "<version of the package>",
     "version_id": "<version of the object>",
     "signature": "<signature>",
+    "bucket": "<bucket>",
 }
 """Other fields, with what is shown instead of all but null."""
 STATED = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType", "Metadata")
@@ -47,7 +48,7 @@ class Rendering:
     """Shows what the steps of a scenario wrote, with the port of the API masked."""
 
     def __init__(self, steps: Mapping[str, list[Stored]], port: int) -> None:
-        self._port = re.compile(rf"(?<=127\.0\.0\.1[:_]){port}(?!\d)")
+        self._port = re.compile(rf"(?:(?<=127\.0\.0\.1:)|(?<=127\.0\.0\.1_3A)){port}(?!\d)")
         self._known: dict[str, tuple[str, int]] = {}
         """Of the SHA-256 of what was written: what is shown instead, and how many bytes it is of."""
         for step, written in steps.items():

@@ -11,7 +11,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -150,6 +151,61 @@ class Server:
                 return
             handler.wfile.write(bytes([byte]))
         self.answered += 1
+
+
+class RawServer:
+    """A server on a port of 127.0.0.1 that says, byte for byte, what ``answer`` yields to each request.
+
+    ``answer`` may be endless; a float in it is a pause of so many seconds. The connection ends with it. Use the
+    server in a ``with``.
+    """
+
+    def __init__(self, answer: Callable[[], Iterable[bytes | float]]) -> None:
+        self.answer = answer
+        self.requests: list[bytes] = []
+        self._stopping = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self._connections: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept)]
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        self._threads[0].start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._threads[0].join()
+        for connection in self._connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads[1:]:
+            thread.join()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                self._connections.append(connection)
+                self._threads.append(threading.Thread(target=self._serve, args=(connection,)))
+                self._threads[-1].start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with suppress(OSError), connection:
+            request = b""
+            while not request.endswith(b"\r\n\r\n"):
+                if not (data := connection.recv(65536)):
+                    return
+                request += data
+            self.requests.append(request)
+            for piece in self.answer():
+                if isinstance(piece, bytes):
+                    connection.sendall(piece)
+                elif self._stopping.wait(piece):
+                    return
 
 
 def free_port() -> int:

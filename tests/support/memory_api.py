@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from uuid import NAMESPACE_OID, uuid5
 
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.records import Page, parse_page
@@ -30,6 +31,11 @@ class MemoryApi:
 
     def count(self, window: Window, filters: Filters) -> int:
         return self.page({**window.params(), **filters.params(), "limit": "1"}).count
+
+
+def named(name: str) -> str:
+    """Return the uuid of an event that a test gives a name."""
+    return str(uuid5(NAMESPACE_OID, name))
 
 
 def at(text: str) -> datetime:

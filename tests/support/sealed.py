@@ -28,6 +28,7 @@ from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.export import export_window, source_of
 from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.findings import Report, Status
 from airflow_provider_akinon.audit_events.place import Place, default_prefix
 from airflow_provider_akinon.audit_events.receipt import Run
 from airflow_provider_akinon.audit_events.seal import Seal
@@ -35,7 +36,7 @@ from airflow_provider_akinon.audit_events.sealing import Sealing, seal_archive
 from airflow_provider_akinon.audit_events.settings import Settings
 from airflow_provider_akinon.audit_events.signing import PrivateKey
 from airflow_provider_akinon.audit_events.stored_window import Target
-from airflow_provider_akinon.audit_events.verification import Expected, Report, Status, verify_archive
+from airflow_provider_akinon.audit_events.verification import Expected, verify_archive
 from airflow_provider_akinon.audit_events.window import Window
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
@@ -73,6 +74,8 @@ class Archive:
     heads: tuple[str, ...]
     """Of the seals, the oldest first."""
     chain: str
+    bucket: str
+    """The name of the bucket that it was written in."""
 
     def objects(self, day: int) -> list[str]:
         """Return the keys of a day's objects, in their order."""
@@ -157,7 +160,7 @@ def archive_of(s3: LocalS3, shop: Sandbox) -> Archive:
             if days_of(number)[0] in SEALED:
                 heads.append(seal(bucket, period_of(number)).head.sha256)
         chain = source_of(api.settings)
-    return Archive(files_of(s3, bucket.name), tuple(heads), chain)
+    return Archive(files_of(s3, bucket.name), tuple(heads), chain, bucket.name)
 
 
 def api_of(shop: Sandbox) -> AuditEventsApi:
@@ -196,7 +199,7 @@ def files_of(s3: LocalS3, bucket: str) -> Files:
     client, bucket_ = s3.client(), Bucket(s3.client(), bucket)
     keys = [entry["Key"] for entry in client.list_objects_v2(Bucket=bucket).get("Contents", [])]
     with ThreadPoolExecutor(8) as pool:
-        return dict(zip(keys, pool.map(bucket_.read, keys), strict=True))
+        return dict(zip(keys, pool.map(lambda key: bucket_.read(key, 1 << 20), keys), strict=True))
 
 
 def put(s3: LocalS3, bucket: str, files: Mapping[str, bytes]) -> None:

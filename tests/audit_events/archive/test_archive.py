@@ -15,7 +15,15 @@ from airflow_provider_akinon.audit_events.comparison import Numbers
 from airflow_provider_akinon.audit_events.encoding import Format, added_sums, uuids_sum
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.place import Place, default_prefix, first_and_number, late_key, stem_of
+from airflow_provider_akinon.audit_events.place import (
+    MOST_OF_A_KEY,
+    Place,
+    default_prefix,
+    first_and_number,
+    late_key,
+    stem_of,
+)
+from airflow_provider_akinon.audit_events.receipt import receipt_key
 from airflow_provider_akinon.audit_events.stored_window import StoredWindow, WindowReceipts
 from airflow_provider_akinon.audit_events.window import Window, parse_timezone
 
@@ -131,8 +139,8 @@ def test_a_window_needs_a_bucket(where: str | None) -> None:
     ("source", "prefix"),
     [
         (SOURCE, "akinon/audit-events/shop.example.com/remote/1"),
-        ("shop.example.com:8443/remote/2", "akinon/audit-events/shop.example.com_8443/remote/2"),
-        ("[::1]:8000/remote/1", "akinon/audit-events/___1__8000/remote/1"),
+        ("shop.example.com:8443/remote/2", "akinon/audit-events/shop.example.com_3A8443/remote/2"),
+        ("[::1]:8000/remote/1", "akinon/audit-events/_5B_3A_3A1_5D_3A8000/remote/1"),
     ],
 )
 def test_the_default_prefix_names_the_source_in_safe_characters(source: str, prefix: str) -> None:
@@ -248,3 +256,17 @@ def test_a_sum_of_uuids_knows_no_order(uuids: list[bytes], data: st.DataObject) 
     assert uuids_sum(uuids) == uuids_sum(other) == added_sums(uuids_sum(other[:cut]), uuids_sum(other[cut:]))
     assert uuids_sum(uuids) != uuids_sum([*uuids, b"one more"])
     assert 0 <= uuids_sum(uuids) < 2**256
+
+
+@pytest.mark.parametrize("letter", ["a", "ş"])
+def test_a_key_leaves_room_for_its_receipts(letter: str) -> None:
+    """A key so long that its late events' receipts would have none is refused before anything is read."""
+    size = len(letter.encode())
+    longest = "p/" + letter * ((MOST_OF_A_KEY - 11) // size) + ".jsonl.gz"
+
+    place = Place.of_key("b", longest)
+    assert len(receipt_key(place.late(9999, Format.JSONL_GZ).key, "0" * 64).encode()) <= 1024
+    with pytest.raises(InvalidInput, match=r"s3_key makes a key of \d+ bytes .* it may have 930"):
+        Place.of_key("b", letter * 12 + longest)
+    with pytest.raises(InvalidInput, match=r"s3_prefix makes a key of \d+ bytes"):
+        Place.of_window("b", letter * (900 // size), DAY, Filters(), UTC)

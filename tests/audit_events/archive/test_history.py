@@ -36,13 +36,14 @@ from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import ArchiveError, ObjectChanged
 from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.findings import Status
 from airflow_provider_akinon.audit_events.parquet import read_lines
 from airflow_provider_akinon.audit_events.place import Place, first_and_number
 from airflow_provider_akinon.audit_events.receipt import Run, told_by_key
 from airflow_provider_akinon.audit_events.reconciling import Reconciler
 from airflow_provider_akinon.audit_events.redaction import Redaction
 from airflow_provider_akinon.audit_events.stored_window import Target
-from airflow_provider_akinon.audit_events.verification import Status, verify_archive
+from airflow_provider_akinon.audit_events.verification import verify_archive
 from airflow_provider_akinon.audit_events.window import Window
 from tests.support.changing_source import ChangingApi, Event, Style, Verdict, compared
 from tests.support.examples import EXAMPLES

@@ -25,6 +25,7 @@ from airflow_provider_akinon.audit_events.receipt import (
     SCHEMA,
     ChangedEvent,
     Counts,
+    Policy,
     Receipt,
     Run,
     Source,
@@ -42,6 +43,7 @@ from tests.support.paths import DOCS
 PAGE = (DOCS / "receipts.rst").read_text()
 KEY = "logs/date=2026-01-31/a.jsonl.gz"
 HASHES = [f"{digit}" * 64 for digit in "0123"]
+UUIDS = [f"{digit * 8}-{digit * 4}-{digit * 4}-{digit * 4}-{digit * 12}" for digit in "aB"]
 START, END = datetime(2026, 1, 31, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
 
 RECEIPT = Receipt(
@@ -51,15 +53,15 @@ RECEIPT = Receipt(
     source=Source(host="shop.example.com", remote_id=1),
     partition_timezone=None,
     format="jsonl.gz",
-    redaction={"policy": "credentials", "version": 1, "paths": {}, "key_id": None},
+    redaction=Policy(policy="credentials", version=1, paths={}, key_id=None),
     counts=Counts(api_before=1, api_after=2, uuids=2, lines=2, window=3, vanished=1),
     uuids_sha256=HASHES[0],
     window_uuids=HASHES[1],
     first_timestamp=START,
     last_timestamp=START.replace(microsecond=1),
     object=StoredObject(key=KEY, size=9, sha256=HASHES[1], content_sha256=HASHES[2], version_id=None),
-    changed=[ChangedEvent(uuid="c", fields=["url", "user.pk"])],
-    vanished=["v"],
+    changed=[ChangedEvent(uuid=UUIDS[0], fields=["url", "user.pk"])],
+    vanished=[UUIDS[1]],
     provider_version="1.0",
     run=Run(dag_id="d", task_id="t", run_id="r", try_number=1),
     verified_at=END,
@@ -251,13 +253,25 @@ def test_a_hash_is_a_hash(path: str, value: object) -> None:
         ("object.sha256", None),
         ("changed", None),
         ("changed", ["c"]),
-        ("changed", [{"uuid": "c", "fields": "url"}]),
+        ("changed", [{"uuid": UUIDS[0], "fields": "url"}]),
         ("vanished", [1]),
         ("previous", ["x"]),
         ("previous", None),
         ("window.start", None),
         ("verified_at", 0),
         ("source.remote_id", "1"),
+        ("source.host", "shop.example.com\n"),
+        ("source.host", "\x1b[2K"),
+        ("source.host", ""),
+        ("vanished", ["v"]),
+        ("vanished", [UUIDS[0] + "\n"]),
+        ("changed", [{"uuid": UUIDS[0][:-1], "fields": ["url"]}]),
+        ("redaction", {}),
+        ("redaction", {"policy": "none", "version": 1, "paths": {}, "key_id": None}),
+        ("redaction", {"policy": "credentials", "version": 1, "paths": {"user": {}}, "key_id": None}),
+        ("redaction", {"policy": "credentials", "version": -1, "paths": {}, "key_id": None}),
+        ("redaction", {"policy": "credentials", "version": 1, "paths": {}, "key_id": "x" * 16}),
+        ("uuids_sha256", HASHES[0] + "\n"),
     ],
 )
 def test_a_value_is_of_its_kind(path: str, value: object) -> None:
@@ -304,7 +318,7 @@ def test_a_record_of_changes_comes_back() -> None:
 
     assert parse_receipt(receipt_key(KEY, hashlib.sha256(body).hexdigest()), body) == RECORD
     assert json.loads(body)["object"] is json.loads(body)["uuids_sha256"] is None
-    assert json.loads(body)["changed"] == [{"uuid": "c", "fields": ["url", "user.pk"]}]
+    assert json.loads(body)["changed"] == [{"uuid": UUIDS[0], "fields": ["url", "user.pk"]}]
 
 
 def test_names() -> None:
@@ -376,7 +390,7 @@ def test_the_types_in_the_documentation() -> None:
             return "object"
         if part["type"] == "array":
             return f"list of {kind(part['items'])}s".replace("hashs", "hashes")
-        if "pattern" in part:
+        if part.get("maxLength") == 64:
             return "hash"
         return "time" if part.get("format") == "date-time" else str(part["type"])
 

@@ -15,15 +15,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_akinon.audit_events.encoding import Block, JsonLines
+from airflow_provider_akinon.audit_events.encoding import Block, DistinctUuids, JsonLines
 from airflow_provider_akinon.audit_events.errors import ProtocolError, UnrequestedEvent
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.records import Event, Page, parse_event, parse_page, parse_requested_events
 from airflow_provider_akinon.audit_events.window import Window
 
+UUID = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
 WHEN = "2026-01-31T12:30:15.260Z"
 DAY = Window.parse("2026-01-31T00:00:00Z", "2026-02-01T00:00:00Z")
 
@@ -42,7 +43,7 @@ def requested(record: bytes, window: Window = DAY, filters: Filters | None = Non
 
 
 def record_of(**fields: object) -> bytes:
-    return json.dumps({"uuid": "u-1", "timestamp": WHEN, **fields}).encode()
+    return json.dumps({"uuid": UUID, "timestamp": WHEN, **fields}).encode()
 
 
 # JSON as text, a list of tokens, so that it can be written with and without white space between them.
@@ -84,7 +85,7 @@ def records(draw: Callable[..., object]) -> tuple[bytes, bytes]:
     fields = draw(
         st.lists(st.tuples(_STRINGS.filter(lambda key: json.loads(key) not in ("uuid", "timestamp")), _VALUES))
     )
-    items = draw(st.permutations([*fields, ('"uuid"', ['"u-1"']), ('"timestamp"', [json.dumps(WHEN)])]))  # type: ignore[misc]
+    items = draw(st.permutations([*fields, ('"uuid"', [f'"{UUID}"']), ('"timestamp"', [json.dumps(WHEN)])]))  # type: ignore[misc]
     tokens = _object(items)  # type: ignore[arg-type]
     spaces = draw(st.lists(st.sampled_from(["", "", " ", "\n", "\r\n", "\t", "    "]), min_size=1, max_size=9))
     spaced = "".join(token + spaces[number % len(spaces)] for number, token in enumerate(tokens))  # type: ignore[arg-type,index]
@@ -289,7 +290,9 @@ def test_an_event_outside_the_window_is_refused(timestamp: str, inside: bool) ->
     if inside:
         assert requested(record).line == json.dumps(json.loads(record), separators=(",", ":")).encode()
     else:
-        with pytest.raises(UnrequestedEvent, match=r"event u-1 of 2026-0.*, outside the window \[2026-01-31T00:00"):
+        with pytest.raises(
+            UnrequestedEvent, match=rf"event {UUID} of 2026-0.*, outside the window \[2026-01-31T00:00"
+        ):
             requested(record)
 
 
@@ -310,7 +313,7 @@ def test_a_timestamp_cut_to_milliseconds_may_lie_inside(timestamp: str, inside: 
     window = Window.parse("2026-01-31T12:30:15.260500Z", "2026-01-31T12:30:15.260900Z")
 
     if inside:
-        assert requested(record_of(timestamp=timestamp), window).uuid == "u-1"
+        assert requested(record_of(timestamp=timestamp), window).uuid == UUID
     else:
         with pytest.raises(UnrequestedEvent):
             requested(record_of(timestamp=timestamp), window)
@@ -320,7 +323,7 @@ def test_an_event_that_the_filters_exclude_is_refused() -> None:
     """Each filter is compared with the record, whose other fields are not even parsed."""
     record = record_of(user={"pk": 42, "id": "text"}, content_type=3, object_id=7, content={"user": 1})
 
-    assert requested(record, filters=Filters(user=42, content_type=3, object_id=7)).uuid == "u-1"
+    assert requested(record, filters=Filters(user=42, content_type=3, object_id=7)).uuid == UUID
     for filters, difference in [
         (Filters(user=1), "user is 42, asked for 1"),
         (Filters(user=42, content_type=4), "content_type is 3, asked for 4"),
@@ -337,6 +340,39 @@ def test_a_record_without_the_filtered_field_is_refused() -> None:
             requested(record, filters=Filters(user=42))
 
 
+@given(st.lists(st.integers(0, 400_000), max_size=40), st.integers(0, 210_000))
+@settings(max_examples=10)
+def test_distinct_uuids_are_counted(some: list[int], many: int) -> None:
+    """However many there are, in whatever order and case, each is counted once, and one that came twice is told."""
+    numbers = [*range(many), *some]
+    random.Random(many).shuffle(numbers)
+    with DistinctUuids() as distinct:
+        for start in range(0, len(numbers), 7_000):
+            distinct.add(b"%08x" % number for number in numbers[start : start + 7_000])
+        found, twin = distinct.counted()
+
+    assert found == len(set(numbers))
+    assert (twin is None) == (found == len(numbers))
+    assert twin is None or numbers.count(int(twin, 16)) > 1
+
+
+def test_a_file_tells_how_many_uuids_it_has() -> None:
+    """Events of one uuid with several timestamps, or in both cases, are several lines and one uuid."""
+    stamps = ["2026-01-31T12:00:00Z", "2026-01-31T13:00:00Z", "2026-01-31T14:00:00Z"]
+    other = UUID.replace("6", "7")
+    given = zip(stamps, [UUID, other, UUID.upper()], strict=True)
+    _, lines = encode([parse_event(record_of(uuid=uuid, timestamp=stamp)) for stamp, uuid in given])
+
+    assert (lines.count, lines.distinct, lines.twin) == (3, 2, UUID)
+
+
+def test_a_uuid_is_as_the_api_wrote_it() -> None:
+    """A UUID in capitals is one, and is stored as it is."""
+    assert requested(record_of(uuid=UUID.upper())).uuid == UUID.upper()
+    with pytest.raises(ProtocolError, match=r"uuid 'u\\x0a1' is not a UUID of 36 characters"):
+        requested(record_of(uuid="u\n1"))
+
+
 def test_a_page_that_is_not_utf_8_is_refused() -> None:
     """Bytes that no reader of JSON could take later are not stored as if they were a record."""
     with pytest.raises(UnicodeDecodeError):
@@ -347,7 +383,11 @@ def test_a_page_with_half_a_character_is_split_into_the_records_that_were_sent()
     """Escapes that are half a character stay where they are, in the right record, and no other byte changes."""
     given = [
         f'{{"uuid":"{name}","timestamp":"{WHEN}","content":{content}}}'.encode()
-        for name, content in [("a", '"\\ud83d x"'), ("b", "{}"), ("c", '{"\\\\ud83d":"\\uDC00\\ue000"}')]
+        for name, content in [
+            (UUID[:-1] + "a", '"\\ud83d x"'),
+            (UUID[:-1] + "b", "{}"),
+            (UUID[:-1] + "c", '{"\\\\ud83d":"\\uDC00\\ue000"}'),
+        ]
     ]
     page = parse_page(b'{"count": 3, "next": "\\ud83d", "results": [' + b" , ".join(given) + b"]}")
 

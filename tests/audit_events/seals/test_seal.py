@@ -15,19 +15,20 @@ import jsonschema
 import msgspec
 import pytest
 
-from airflow_provider_akinon.audit_events.errors import ArchiveError
+from airflow_provider_akinon.audit_events.errors import ArchiveError, ObjectChanged, ObjectUnreadable
 from airflow_provider_akinon.audit_events.receipt import Run, Source, Span
 from airflow_provider_akinon.audit_events.seal import (
     SCHEMA,
     ChainName,
+    ListedChain,
     Seal,
-    SealChain,
     SealedReceipt,
     parse_seal,
     place_in_chain,
     seal_key,
     seal_schema,
 )
+from airflow_provider_akinon.audit_events.seal_chain import SealChain, Vouchers
 from airflow_provider_akinon.audit_events.signing import PrivateKey
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -51,6 +52,8 @@ def seal_of(number: int, previous: str | None) -> Seal:
     span = Span(start=START + number * DAY, end=START + (number + 1) * DAY)
     return Seal(
         schema=SCHEMA,
+        bucket="audit",
+        prefix=PREFIX,
         source=Source(host="shop.example.com", remote_id=1),
         filters={"user": 42},
         number=number,
@@ -59,8 +62,11 @@ def seal_of(number: int, previous: str | None) -> Seal:
         receipts=[
             SealedReceipt(receipt=f"{number:064x}", object=f"logs/{number}.jsonl.gz", format="jsonl.gz", window=span)
         ],
+        additions=[f"{number:064x}"],
         gaps=[span],
         overlaps=[span],
+        losses=["logs/2.jsonl.gz"],
+        chains=[ListedChain(source=Source(host="shop.example.com", remote_id=2), filters={}, number=0, head=None)],
         provider_version="1.0",
         run=Run(dag_id="d", task_id="t", run_id="r", try_number=1),
         sealed_at=START,
@@ -88,11 +94,11 @@ def changed(body: bytes, **fields: Any) -> bytes:
 
 
 def read(bodies: Mapping[int, bytes], *keys: PrivateKey) -> SealChain:
-    return SealChain.read(PREFIX, FOLDER, bodies, [key.public for key in keys])
+    return SealChain.read(PREFIX, FOLDER, bodies, Vouchers([key.public for key in keys]))
 
 
 def problems(chain: SealChain) -> list[tuple[str, str]]:
-    return [(problem.kind, problem.key) for problem in chain.problems]
+    return [(problem.status.value, problem.key) for problem in chain.problems]
 
 
 def numbers(chain: SealChain) -> list[int]:
@@ -211,7 +217,7 @@ def test_names() -> None:
     name = ChainName.of(Source(host="localhost:8443", remote_id=3), {"user": -1, "object_id": 7})
 
     assert str(name) == "localhost:8443/remote/3 object_id=7 user=-1"
-    assert name.folder == "localhost_8443_remote_3_object_id=7_user=-1"
+    assert name.folder == "localhost_3A8443_remote_3_object_id=7_user=-1"
     assert name.source == Source(host="localhost:8443", remote_id=3)
     assert ChainName.of(seal_of(1, None).source, {"user": 42}).folder == FOLDER
     assert key_of(7) == f"logs/_seals/{FOLDER}/_000007.seal.json"
@@ -229,6 +235,7 @@ def test_names() -> None:
         "_000001.seal.json",
         "a/000001.seal.json",
         "a/_1.seal.json",
+        "a/_0000099.seal.json",
         "a/_000001.seal.json.bak",
         "a/b/_000001.seal.json",
         "a/_00000x.seal.json",
@@ -241,6 +248,11 @@ def test_what_is_no_name_of_a_seal(rest: str) -> None:
 
 
 FIELDS: dict[str, Any] = {
+    "bucket": "another",
+    "prefix": "",
+    "additions": [],
+    "losses": [],
+    "chains": [],
     "source": Source(host="elsewhere", remote_id=1),
     "filters": {},
     "number": 2,
@@ -284,9 +296,11 @@ def test_a_whole_chain(signers: tuple[PrivateKey | None, ...]) -> None:
     assert numbers(chain) == [1, 2, 3]
     assert [stored.sha256 for stored in chain.seals] == [sha256(body) for body in bodies.values()]
     assert chain.head is chain.seals[-1]
-    assert chain.name == "shop.example.com/remote/1 user=42"
+    assert str(chain.name) == "shop.example.com/remote/1 user=42"
     assert chain.reached == START + 4 * DAY
-    assert [entry.object for entry in chain.receipts()] == [f"logs/{number}.jsonl.gz" for number in (1, 2, 3)]
+    assert [entry.object for _, entry in chain.entries(covered=True)] == [
+        f"logs/{number}.jsonl.gz" for number in (1, 2, 3)
+    ]
 
 
 def test_an_empty_chain() -> None:
@@ -375,11 +389,13 @@ def test_the_newest_seal_by_its_signature() -> None:
 
 
 def test_a_chain_that_nobody_signed() -> None:
-    """Each seal that neither itself nor a later one vouches for is named; they count, as far as they go."""
+    """Each seal that neither itself nor a later one vouches for is named, and does not seal."""
     for signers in ((None, None, None), (OTHER, OTHER, OTHER)):
         chain = read(bodies_of(*signers), OWN)
         assert problems(chain) == [("not signed", key_of(number)) for number in (1, 2, 3)]
         assert numbers(chain) == [1, 2, 3]
+        assert list(chain.entries(covered=True)) == []
+        assert len(list(chain.entries())) == 3
     assert problems(read(bodies_of(None, OWN, None), OWN)) == [("not signed", key_of(3))]
 
 
@@ -414,3 +430,63 @@ def test_a_number_below_one_is_nobodys() -> None:
 
     assert (problems(read(bodies)), numbers(read(bodies))) == ([], [1])
     assert problems(read({0: b""})) == []
+
+
+@pytest.mark.parametrize("head", [1, 2, 3])
+@pytest.mark.parametrize("signers", [(None, None, None), (OTHER, OTHER, OTHER)])
+def test_a_head_covers_what_came_before_it(signers: tuple[PrivateKey | None, ...], head: int) -> None:
+    """With a head and no key, seals after the head do not seal; nothing is said to be wrong with them."""
+    bodies = bodies_of(*signers)
+
+    chain = SealChain.read(PREFIX, FOLDER, bodies, Vouchers(heads=[sha256(bodies[head])]))
+
+    assert chain.problems == ()
+    assert [stored.is_covered for stored in chain.seals] == [number <= head for number in (1, 2, 3)]
+    assert chain.newest_covered == chain.seals[head - 1].seal
+
+
+def test_a_head_does_not_reach_over_a_hole() -> None:
+    """What a lost seal named is not known."""
+    bodies = bodies_of(None, None, None)
+    vouchers = Vouchers(heads=[sha256(bodies.pop(3)), sha256(bodies[1])])
+
+    chain = SealChain.read(PREFIX, FOLDER, bodies, vouchers)
+
+    assert [stored.is_covered for stored in chain.seals] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "error", [ObjectUnreadable("archived"), ObjectChanged("deleted"), ArchiveError("too large")], ids=lambda e: str(e)
+)
+def test_a_seal_that_is_not_given(error: ArchiveError) -> None:
+    """A seal that cannot be read is a problem of its own, and the others count."""
+    bodies: dict[int, bytes | ArchiveError] = {**bodies_of(None, None, None), 2: error}
+
+    chain = SealChain.read(PREFIX, FOLDER, bodies)
+
+    kind = {"archived": "unreadable", "deleted": "missing", "too large": "altered"}[str(error)]
+    assert problems(chain) == [(kind, key_of(2))]
+    assert numbers(chain) == [1, 3]
+
+
+def test_chains_have_folders_of_their_own() -> None:
+    """No two chains share a folder, whatever is in their hosts' names."""
+    hosts = ("host:8443", "host_8443", "host_3A8443", "host=8443", "host.8443", "[::1]:8443", "host")
+    filters: list[dict[str, int]] = [{}, {"user": 8443}, {"user": -8443}, {"object_id": 8443}]
+    names = [ChainName.of(Source(host=host, remote_id=1), each) for host in hosts for each in filters]
+
+    assert len({name.folder for name in names}) == len(names)
+    assert all(re.fullmatch(r"[A-Za-z0-9.=_-]+", name.folder) for name in names)
+
+
+@pytest.mark.parametrize("known", [Vouchers([OWN.public]), "head"], ids=["key", "head"])
+def test_a_seal_that_nobody_vouches_for_discredits_no_other(known: Vouchers | str) -> None:
+    """Put after the newest one and naming another before it, it is what is wrong, and what was sealed stays so."""
+    bodies = bodies_of(OWN, OWN)
+    bodies[3] = seal_of(3, "0" * 64).encode()
+    vouchers = known if isinstance(known, Vouchers) else Vouchers(heads=[sha256(bodies[2])])
+
+    chain = SealChain.read(PREFIX, FOLDER, bodies, vouchers)
+
+    assert problems(chain) == [("not signed" if vouchers.keys else "altered", key_of(3))]
+    assert [(stored.seal.number, stored.is_covered) for stored in chain.seals] == [(1, True), (2, True)]

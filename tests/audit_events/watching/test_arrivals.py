@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from airflow_provider_akinon.audit_events.arrivals import MOST_UUIDS, Batch, Cursor, look
 from airflow_provider_akinon.audit_events.filters import Filters
-from tests.support.memory_api import MemoryApi, at
+from tests.support.memory_api import MemoryApi, at, named
 
 SINCE = at("06:00:00")
 OVERLAP = timedelta(minutes=15)
@@ -22,25 +22,25 @@ def take(api: MemoryApi, cursor: Cursor, now: datetime) -> tuple[Batch | None, C
 def test_new_events_are_announced_once() -> None:
     """The first look finds what there is since then, the second nothing, the third only what came meanwhile."""
     api = MemoryApi()
-    api.events = [(at("05:59:59"), "before"), (at("06:10:00"), "a"), (at("06:20:00"), "b")]
+    api.events = [(at("05:59:59"), named("before")), (at("06:10:00"), named("a")), (at("06:20:00"), named("b"))]
     first, cursor = take(api, Cursor(SINCE), at("06:30:00"))
     second, cursor = take(api, cursor, at("06:31:00"))
-    api.events += [(at("06:25:00"), "late"), (at("06:31:30"), "c"), (at("06:40:00"), "ahead")]
+    api.events += [(at("06:25:00"), named("late")), (at("06:31:30"), named("c")), (at("06:40:00"), named("ahead"))]
     third, cursor = take(api, cursor, at("06:32:00"))
 
     assert first is not None
-    assert (first.count, first.uuids) == (2, ("a", "b"))
+    assert (first.count, first.uuids) == (2, (named("a"), named("b")))
     assert first.window.as_dict() == {"start": "2026-01-31T06:10:00.000Z", "end": "2026-01-31T06:30:00.000Z"}
     assert second is None
     assert third is not None
-    assert third.uuids == ("late", "c")
+    assert third.uuids == (named("late"), named("c"))
     assert third.batch_id != first.batch_id
 
 
 def test_a_look_without_news_is_one_small_request() -> None:
     """As long as nothing is new, the count alone tells."""
     api = MemoryApi()
-    api.events = [(at("06:10:00") + timedelta(seconds=number), f"{number:04}") for number in range(500)]
+    api.events = [(at("06:10:00") + timedelta(seconds=number), named(f"{number}")) for number in range(500)]
     batch, cursor = take(api, Cursor(SINCE), at("06:30:00"))
     assert batch is not None
     assert len(batch.uuids) == MOST_UUIDS
@@ -53,7 +53,7 @@ def test_a_look_without_news_is_one_small_request() -> None:
 def test_the_same_cursor_gives_the_same_batch() -> None:
     """Whoever takes over after a kill announces the same events under the same id, and misses none."""
     api = MemoryApi()
-    api.events = [(at("06:10:00"), "a"), (at("06:20:00"), "b")]
+    api.events = [(at("06:10:00"), named("a")), (at("06:20:00"), named("b"))]
     once, _ = take(api, Cursor(SINCE), at("06:30:00"))
     again, _ = take(api, Cursor(SINCE), at("06:30:20"))
 
@@ -66,7 +66,7 @@ def test_no_event_is_missed_or_announced_twice_while_it_becomes_visible_within_t
     """A thousand events, each visible up to a quarter of an hour after it happened, are announced once each."""
     rng = random.Random(3)
     visible = sorted(
-        (happened + timedelta(seconds=rng.uniform(0, OVERLAP.total_seconds())), happened, f"{number:04}")
+        (happened + timedelta(seconds=rng.uniform(0, OVERLAP.total_seconds())), happened, named(f"{number}"))
         for number, happened in enumerate(
             SINCE + timedelta(milliseconds=rng.randrange(3 * 3600 * 1000)) for _ in range(1000)
         )

@@ -102,7 +102,7 @@ def test_what_the_object_says_of_itself(exported: Stored, shop: Sandbox, day: Sp
     assert exported.head["ContentType"] == "application/gzip"
     assert "ContentEncoding" not in exported.head
     assert exported.key == (
-        f"akinon/audit-events/{host.replace(':', '_')}/remote/1/date={day.start:%Y-%m-%d}/{span}.jsonl.gz"
+        f"akinon/audit-events/{host.replace(':', '_3A')}/remote/1/date={day.start:%Y-%m-%d}/{span}.jsonl.gz"
     )
     assert exported.head["Metadata"] == {
         "akinon-count": "120",

@@ -14,12 +14,12 @@ from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.export import export_window, source_of
 from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.findings import Status
 from airflow_provider_akinon.audit_events.place import Place, default_prefix
 from airflow_provider_akinon.audit_events.receipt import Run
 from airflow_provider_akinon.audit_events.redaction import Redaction
 from airflow_provider_akinon.audit_events.sealing import seal_archive
 from airflow_provider_akinon.audit_events.stored_window import Target
-from airflow_provider_akinon.audit_events.verification import Status
 from airflow_provider_akinon.audit_events.window import Window
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3

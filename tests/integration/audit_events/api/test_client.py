@@ -45,7 +45,7 @@ KEY = "s3cr3t-K3y.0123456789"
 LIST = "/api/v1/remote/1/data-warehouse/audit-events/"
 UUID_ = "123e4567-e89b-12d3-a456-426614174000"
 WINDOW = Window.parse("2026-01-31T00:00:00+03:00", "2026-02-01T00:00:00+03:00")
-RECORD = '{"uuid": "a", "timestamp": "2026-01-31T12:00:00Z"}'
+RECORD = f'{{"uuid": "{UUID_}", "timestamp": "2026-01-31T12:00:00Z"}}'
 """A record in `WINDOW`."""
 
 
@@ -277,7 +277,7 @@ def test_next_is_given_and_never_followed() -> None:
         "count": 3,
         "next": f"{elsewhere.url}/?page=2",
         "previous": f"{server.url}/?page=0",
-        "results": [{"uuid": "a", "timestamp": "2026-01-31T12:00:00Z"}],
+        "results": [{"uuid": UUID_, "timestamp": "2026-01-31T12:00:00Z"}],
     }
     assert elsewhere.requests == []
     assert {urlsplit(request.target).path for request in server.requests} == {LIST}
@@ -375,9 +375,8 @@ def test_a_long_message_is_cut() -> None:
         (lambda: "300", 300, 301),
         (lambda: format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True), 88, 91),
         (lambda: format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True), 0, 1),
-        (lambda: "-5", 0, 1),
     ],
-    ids=["seconds", "zero", "longest", "date", "past-date", "negative"],
+    ids=["seconds", "zero", "longest", "date", "past-date"],
 )
 @pytest.mark.parametrize("status", [429, 503])
 def test_the_api_says_how_long_to_wait(status: int, header: Callable[[], str], least: float, most: float) -> None:
@@ -391,7 +390,21 @@ def test_the_api_says_how_long_to_wait(status: int, header: Callable[[], str], l
     assert [request.query for request in server.requests] == [{"limit": "3"}] * 2
 
 
-@pytest.mark.parametrize("retry_after", ["soon", "nan", "inf", "", "Tue, 99 Foo 2026", "1,5"])
+@pytest.mark.parametrize(
+    "retry_after",
+    [
+        "soon",
+        "nan",
+        "inf",
+        "",
+        "Tue, 99 Foo 2026",
+        "1,5",
+        "-5",
+        "1e2",
+        "1_0",
+        "Sat, 31 Jan 2026 00:00:00 +99999999999999",
+    ],
+)
 def test_a_retry_after_that_says_nothing_is_a_short_wait(retry_after: str) -> None:
     """A header that is neither seconds nor a date does not break the client, and does not stop it for long."""
     clock = FakeClock()
@@ -552,12 +565,13 @@ def test_an_answer_that_does_not_come_ends_in_time() -> None:
 def test_an_answer_in_drips_ends_in_time() -> None:
     """A byte now and then does not keep a worker for hours: after the timeout, the next byte is the last one."""
     slow = Answer(body=page(5).body, drip=0.02)
-    with Server(slow) as server, client(server.url, attempts=1, timeout=5, clock=RunningClock(2.0)) as api:
+    with Server(slow) as server, client(server.url, attempts=1, timeout=5, clock=RunningClock(0.2)) as api:
         error = failure(api)
         assert server.answered == 0
 
     assert type(error) is Unreachable
-    assert "did not finish its answer within 5 s" in str(error)
+    assert "a whole answer may take 5 s" in str(error)
+    assert "raise 'timeout' in the connection" in str(error)
 
 
 def test_an_answer_that_is_given_up_does_not_block_the_next() -> None:

@@ -1,0 +1,171 @@
+"""A sealed archive in memory, made by the package itself from a source in memory, and what an attacker makes of it.
+
+Two series of twelve days, of everything and of one format each, JSON Lines and Parquet side by side: two periods of
+four days are sealed and signed, the last four days are not. One sealed day has late events that the second seal
+holds, one a record of changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from airflow_provider_akinon.audit_events.archive import Archived, archive
+from airflow_provider_akinon.audit_events.bucket import Bucket
+from airflow_provider_akinon.audit_events.encoding import Format
+from airflow_provider_akinon.audit_events.export import export_window, source_of
+from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.findings import Report
+from airflow_provider_akinon.audit_events.place import Place, first_and_number
+from airflow_provider_akinon.audit_events.receipt import Run
+from airflow_provider_akinon.audit_events.sealing import Sealing, seal_archive
+from airflow_provider_akinon.audit_events.signing import PrivateKey
+from airflow_provider_akinon.audit_events.stored_window import Target
+from airflow_provider_akinon.audit_events.verification import Expected, verify_archive
+from airflow_provider_akinon.audit_events.window import Window, parse_timezone
+from tests.support.changing_source import ChangingApi, Event
+from tests.support.memory_bucket import MemoryBucket
+
+START = datetime(2025, 3, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+PERIOD, PERIODS, SEALED_PERIODS = 4, 3, 2
+"""Days of a period, and how many there are."""
+SEALED_END = START + SEALED_PERIODS * PERIOD * DAY
+PREFIX = "logs/"
+FORMATS = (Format.JSONL_GZ, Format.PARQUET)
+NOBODY = Run(dag_id=None, task_id=None, run_id=None, try_number=None)
+
+
+def new_key() -> PrivateKey:
+    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return PrivateKey.parse("key", pem.decode())
+
+
+KEY, ANOTHER_KEY = new_key(), new_key()
+Files = dict[str, bytes]
+
+
+def day(number: int, days: int = 1) -> Window:
+    return Window(START + number * DAY, START + (number + days) * DAY)
+
+
+@dataclass
+class Shop:
+    """A source in memory, and how its windows are exported."""
+
+    api: ChangingApi = field(default_factory=lambda: ChangingApi(page_size=100))
+    numbers: int = 0
+
+    def happen(self, moments: Iterable[datetime]) -> None:
+        """Let an event happen at each moment."""
+        for moment in moments:
+            self.numbers += 1
+            event = Event.of(self.numbers, moment)
+            self.api.events[event.uuid] = event
+
+    def export(
+        self,
+        bucket: Bucket,
+        window: Window,
+        format_: Format = Format.JSONL_GZ,
+        *,
+        timezone: str = "UTC",
+        prefix: str = PREFIX,
+    ) -> Archived:
+        zone = parse_timezone("timezone", timezone)
+        place = Place.of_window(bucket.name, prefix, window, Filters(), zone, format_)
+        target = Target.look(bucket, place, format_, timezone)
+        with export_window(self.api, window, Filters(), format=format_) as export:  # type: ignore[arg-type]
+            return archive(export, target, {}, NOBODY)
+
+
+def seal(bucket: Bucket, period: Window, **arguments: Any) -> list[Sealing]:
+    """Seal an archive, signed unless told otherwise."""
+    return seal_archive(bucket, PREFIX, period, NOBODY, **{"key": KEY, **arguments})
+
+
+def verify(files: Mapping[str, bytes] | Bucket, **expected: Any) -> Report:
+    """Verify an archive, with the public key unless told otherwise."""
+    if not isinstance(files, Bucket):
+        memory = MemoryBucket.holding(files)
+        files = Bucket(memory, memory.name)
+    return verify_archive(files, PREFIX, Expected(**{"public_keys": [KEY.public], **expected}))
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """An archive, and what was kept outside the bucket."""
+
+    files: Files = field(repr=False)
+    heads: tuple[str, ...]
+    """Of the chain, the oldest first."""
+    chain: str
+
+    def document(self, key: str) -> dict[str, Any]:
+        return dict(json.loads(self.files[key]))
+
+    @property
+    def seals(self) -> list[str]:
+        return sorted(key for key in self.files if "/_seals/" in key)
+
+    @property
+    def receipts(self) -> list[str]:
+        return sorted(key for key in self.files if key.endswith(".receipt.json"))
+
+    @property
+    def objects(self) -> list[str]:
+        return sorted(self.files.keys() - set(self.receipts) - set(self.seals))
+
+    @property
+    def held(self) -> dict[str, str]:
+        """The key of the first object of the window of each key that a seal holds, by that key."""
+        held = [entry for key in self.seals for entry in self.document(key)["receipts"]]
+        by_receipt = {key.split(".")[-3]: key for key in self.receipts}
+        keys = {by_receipt[entry["receipt"]]: entry["object"] for entry in held}
+        return {
+            key: first_and_number(name)[0] for key, name in [*keys.items(), *((name, name) for name in keys.values())]
+        }
+
+
+@cache
+def sealed_archive() -> Sealed:
+    """Make the archive, the first time; see the module."""
+    shop = Shop()
+    memory = MemoryBucket("audit")
+    bucket = Bucket(memory, "audit")
+    shop.happen(START + hours * timedelta(hours=5) for hours in range(PERIOD * PERIODS * DAY // timedelta(hours=5)))
+    heads = []
+    for number in range(PERIODS):
+        for each in range(number * PERIOD, (number + 1) * PERIOD):
+            for format_ in FORMATS:
+                shop.export(bucket, day(each), format_)
+        if number == 1:
+            shop.happen([day(2).start + timedelta(minutes=7)])
+            assert shop.export(bucket, day(2)).added == 1
+            gone, changed = list(shop.api.within(day(5)))[:2]
+            del shop.api.events[gone]
+            shop.api.events[changed] = shop.api.events[changed].having(url="/other/")
+            assert shop.export(bucket, day(5)).source_changed
+        if number < SEALED_PERIODS:
+            [sealing] = seal(bucket, day(number * PERIOD, PERIOD))
+            heads.append(sealing.head.sha256)
+    files = {key: stored.body for key, stored in memory.objects.items()}
+    return Sealed(files, tuple(heads), source_of(shop.api.settings))
+
+
+def beside(key: str, receipt: Mapping[str, Any]) -> tuple[str, bytes]:
+    """Return the key and the bytes of a receipt that lies beside an object, rightly named by its bytes."""
+    return named_by_bytes(key, json.dumps(receipt, indent=2).encode())
+
+
+def named_by_bytes(key: str, body: bytes) -> tuple[str, bytes]:
+    folder, slash, name = key.rpartition("/")
+    return f"{folder}{slash}_{name}.{hashlib.sha256(body).hexdigest()}.receipt.json", body
