@@ -100,9 +100,9 @@ class Block:
         )
 
 
-_RUN = 100_000
+_RUN = 16_384
 """Uuids that are sorted at a time; all others of a file wait on disk."""
-_RUN_PIECE = 64 * 1024
+_RUN_PIECE = 8 * 1024
 
 
 class DistinctUuids:
