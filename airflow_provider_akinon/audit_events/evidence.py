@@ -95,12 +95,12 @@ class Evidence:
 
     @property
     def entries(self) -> list[Entry]:
-        """The receipts that are known, what seals say of them first."""
-        held = [(each.chain, each.entry) for each in self.names.held.values()]
+        """The receipts that are known, what seals say first for which somebody vouches."""
+        held = [(each.chain, each.entry) for each in self.names.held.values() if each.is_covered]
         return held + [
             entry_of(self.receipts.key, sha256, receipt)
             for sha256, receipt in self.receipts.receipts.items()
-            if sha256 not in self.names.held
+            if sha256 not in self.names.sealed
         ]
 
     def problem_of_object(self, key: str) -> Problem | None:

@@ -197,6 +197,20 @@ def test_a_seal_after_the_head_vouches_for_nothing() -> None:
     assert wrong(ARCHIVE.files | forged | seal_)[key] is Status.LEFT_OUT
 
 
+def test_a_seal_after_the_head_takes_nothing_out_of_sight() -> None:
+    """Nor does it count what such a seal says of the time of what it holds."""
+    document = {**document_of(2), "partition_timezone": "UTC", "format": "jsonl"}
+    key = object_of(2).replace(".jsonl.gz", ".jsonl")
+    forged = planted(document, key, gzip.decompress(ARCHIVE.files[object_of(2)]))
+    [receipt] = [name.split(".")[-3] for name in forged if name.endswith(".json")]
+    far = Span(start=datetime(2030, 1, 1, tzinfo=UTC), end=datetime(2030, 1, 2, tzinfo=UTC))
+    entry = SealedReceipt(receipt=receipt, object=key, format="jsonl", window=far)
+
+    found = wrong(ARCHIVE.files | forged | appended(3, receipts=[entry]), public_keys=(), start=START, end=SEALED_END)
+
+    assert found == {key: Status.ALTERED}
+
+
 # Where documents lie.
 
 
