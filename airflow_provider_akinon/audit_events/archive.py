@@ -50,7 +50,8 @@ from airflow_provider_akinon.audit_events.receipt import (
     StoredObject,
     receipt_key,
 )
-from airflow_provider_akinon.audit_events.records import parse_events
+from airflow_provider_akinon.audit_events.records import parse_event, parse_events
+from airflow_provider_akinon.audit_events.splicing import members_of
 from airflow_provider_akinon.audit_events.stored import naming_damage, stored_lines
 from airflow_provider_akinon.audit_events.stored_window import (
     METADATA_PREFIX,
@@ -271,12 +272,14 @@ class _Task:
                 f"are there (such as {comparison.unproved[number]}). Nothing was written. If no other task is about "
                 "to write its receipt, somebody has to move it out of the way"
             )
-        with _drafted(copy.lines(last.key, stored.format), self.export.window, Format.JSONL) as draft:
-            written = draft.lines
+        with closing(self.export.lines()) as read:
+            lines = copy.lines(last.key, stored.format)
+            # What the object's metadata say of its content, anybody who may write to the bucket could have said.
+            if stored.format is Format.PARQUET:
+                lines = _as_read(lines, read)
+            with _drafted(lines, self.export.window, Format.JSONL) as draft:
+                written = draft.lines
         numbers = comparison.numbers
-        # Parquet does not give the order of keys back. Where its events are those that were read, as they were, that
-        # is their order; what the object's metadata says, anybody who may write to the bucket could have said.
-        is_read = number == 0 and numbers.same == self.export.count == written.count
         return self._write_receipt(
             stored,
             numbers,
@@ -286,7 +289,7 @@ class _Task:
                 key=last.key,
                 size=last.head.size,
                 sha256=copy.sha256,
-                content_sha256=(self.export.written if is_read else written).content_sha256,
+                content_sha256=written.content_sha256,
                 version_id=last.head.version_id,
             ),
             # This task may be killed, too, before it stores them: then this receipt is the last.
@@ -405,6 +408,22 @@ def _drafted(lines: Iterator[bytes], window: Window, format: Format) -> Iterator
     draft = Draft.write(stretches(), format)
     with closing(draft.file):
         yield draft
+
+
+def _as_read(stored: Iterator[bytes], read: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield stored records, each with its fields in the order of the API's: Parquet does not keep it.
+
+    Both come in the order of time and uuid.
+    """
+    for line in stored:
+        uuid = parse_event(line).uuid
+        model = next((each for each in read if parse_event(each).uuid == uuid), line)
+        places = {name: (begin, end) for name, begin, _, end in members_of(line)}
+        names = [name for name, *_ in members_of(model)]
+        if sorted(names) != sorted(places):
+            yield line
+        else:
+            yield b"{" + b",".join(line[slice(*places[name])] for name in names) + b"}"
 
 
 def _parts(differences: Iterator[Difference]) -> Iterator[list[Difference]]:
