@@ -17,11 +17,11 @@ from airflow_provider_akinon.audit_events.errors import ArchiveError
 from airflow_provider_akinon.audit_events.findings import Problem, Status
 from airflow_provider_akinon.audit_events.inventory import Inventory
 from airflow_provider_akinon.audit_events.place import first_and_number
-from airflow_provider_akinon.audit_events.receipt import MOST_OF_A_RECEIPT, Receipt, parse_receipt, receipt_key
+from airflow_provider_akinon.audit_events.receipt import Receipt, receipt_key
 from airflow_provider_akinon.audit_events.seal import ChainName, SealedReceipt
 from airflow_provider_akinon.audit_events.seal_chain import SealChain, status_of
 from airflow_provider_akinon.audit_events.series import Entry
-from airflow_provider_akinon.audit_events.stored_window import WindowReceipts, facts_of
+from airflow_provider_akinon.audit_events.stored_window import WindowReceipts, facts_of, read_receipt
 from airflow_provider_akinon.audit_events.window import MILLISECOND, format_instant
 
 
@@ -77,7 +77,7 @@ def names_of(inventory: Inventory, chains: Iterable[SealChain]) -> dict[str, Nam
         found[first_and_number(key)[0]].receipts += [(key, sha256) for sha256 in receipts]
     for chain in chains:
         for stored in chain.seals:
-            name = ChainName.of(stored.seal.source, stored.seal.filters)
+            name = stored.seal.chain
             for entry in stored.seal.receipts:
                 held = found[first_and_number(entry.object)[0]].held
                 if entry.receipt not in held or stored.is_covered:
@@ -106,20 +106,22 @@ class Evidence:
     def problem_of_object(self, key: str) -> Problem | None:
         """Return what the listing shows to be wrong with an object of the window, None where nothing is."""
         receipts = self.receipts.of_object(key)
-        is_sealed = any(each.entry.object == key for each in self.names.held.values())
+        hinders = all(each.entry.object != key for each in self.names.held.values())
         which = which_object(key)
         size = self.names.objects.get(key)
         if size is None:
             versions = [each.object.version_id for each in receipts.values() if each.object]
             hint = next((f"; its version {version} may still be there" for version in versions if version), "")
-            return Problem(Status.MISSING, f"{which} is gone{hint}", is_sealed)
+            return Problem(Status.MISSING, f"{which} is gone{hint}", hinders)
         if key not in self.names.told:
             where = which if first_and_number(key)[1] else "it"
-            return Problem(Status.WITHOUT_RECEIPT, f"no receipt tells where {where} comes from", is_sealed=True)
+            return Problem(
+                Status.WITHOUT_RECEIPT, f"no receipt tells where {where} comes from", hinders_sealing=False
+            )
         for sha256, each in receipts.items():
             if each.object is not None and each.object.size != size:
                 detail = f"{which} has {size} bytes; by its receipt {sha256} it had {each.object.size}"
-                return Problem(Status.ALTERED, detail, is_sealed)
+                return Problem(Status.ALTERED, detail, hinders)
         return None
 
     @property
@@ -151,20 +153,20 @@ def evidence_of(bucket: Bucket, key: str, names: Names) -> Evidence:
         place = receipt_key(beside, sha256)
         held = names.held.get(sha256)
         try:
-            receipt = parse_receipt(place, bucket.read(place, MOST_OF_A_RECEIPT))
+            receipt = read_receipt(bucket, place)
         except ArchiveError as error:
-            problems.append(Problem(status_of(error), str(error), held is not None))
+            problems.append(Problem(status_of(error), str(error), held is None))
             continue
         if held is not None and entry_of(key, sha256, receipt) != (held.chain, held.entry):
-            problems.append(Problem(Status.ALTERED, f"seal {held.number} tells other things of {sha256}", True))
+            problems.append(Problem(Status.ALTERED, f"seal {held.number} tells other things of {sha256}", False))
         elif contradiction := _contradiction(receipt):
             detail = f"the receipt {sha256} contradicts itself: {contradiction}"
-            problems.append(Problem(Status.ALTERED, detail, held is not None))
+            problems.append(Problem(Status.ALTERED, detail, held is None))
         receipts[sha256] = receipt.without_uuids()
     for sha256, each in names.held.items():
         if sha256 not in names.present:
             detail = f"the receipt {sha256} is gone, which seal {each.number} holds"
-            problems.append(Problem(Status.MISSING, detail, is_sealed=True))
+            problems.append(Problem(Status.MISSING, detail, hinders_sealing=False))
     told = {sha256 for receipt in receipts.values() for sha256 in receipt.previous}
     for sha256 in sorted(told - names.present - names.held.keys()):
         problems.append(Problem(Status.MISSING, f"the receipt {sha256} is gone, which a later one names"))

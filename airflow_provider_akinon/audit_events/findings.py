@@ -134,5 +134,5 @@ class Problem(NamedTuple):
 
     status: Status
     detail: str
-    is_sealed: bool = False
-    """Whether it is wrong with what a seal holds, so that no further seal can be hindered by it."""
+    hinders_sealing: bool = True
+    """False where it is wrong with what a seal holds, or with an object without a receipt, which none will hold."""

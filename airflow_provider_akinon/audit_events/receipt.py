@@ -22,6 +22,8 @@ from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import ArchiveError, InvalidInput
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.place import first_and_number, name_of, why_not_of
+from airflow_provider_akinon.audit_events.records import UUID
+from airflow_provider_akinon.audit_events.settings import ADDRESS_OF_A_HOST, NAME_OF_A_HOST
 from airflow_provider_akinon.audit_events.window import Window, parse_timezone
 
 SCHEMA: Literal["airflow-provider-akinon/receipt/1"] = "airflow-provider-akinon/receipt/1"
@@ -45,8 +47,8 @@ MOST_OF_A_RECEIPT = 8 << 20
 Sha256 = Annotated[
     str, msgspec.Meta(pattern="^[0-9a-f]{64}$", max_length=64, description="A SHA-256, in lower-case hex.")
 ]
-Uuid = Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", max_length=36)]
-Host = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:\[\]-]+$(?!\n)", max_length=300)]
+Uuid = Annotated[str, msgspec.Meta(pattern=f"^{UUID}$", max_length=36)]
+Host = Annotated[str, msgspec.Meta(pattern=rf"^(?:{NAME_OF_A_HOST}|\[{ADDRESS_OF_A_HOST}\])(?::[0-9]+)?$(?!\n)")]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 

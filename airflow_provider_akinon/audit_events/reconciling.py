@@ -30,11 +30,11 @@ from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.foreign_text import shown
 from airflow_provider_akinon.audit_events.inventory import Inventory
 from airflow_provider_akinon.audit_events.place import Place, first_and_number
-from airflow_provider_akinon.audit_events.receipt import MOST_OF_A_RECEIPT, Receipt, Run, parse_receipt, receipt_key
+from airflow_provider_akinon.audit_events.receipt import Receipt, Run, receipt_key
 from airflow_provider_akinon.audit_events.records import parse_event
 from airflow_provider_akinon.audit_events.redaction import Redaction
 from airflow_provider_akinon.audit_events.stored import naming_damage, stored_lines
-from airflow_provider_akinon.audit_events.stored_window import Target, WindowReceipts, policy_of
+from airflow_provider_akinon.audit_events.stored_window import Target, WindowReceipts, policy_of, read_receipt
 from airflow_provider_akinon.audit_events.window import Window
 
 THREADS = 8
@@ -225,7 +225,7 @@ class Reconciler:
         windows: defaultdict[str, dict[str, Receipt]] = defaultdict(dict)
 
         def read(place: str) -> Receipt:
-            return parse_receipt(place, self.bucket.read(place, MOST_OF_A_RECEIPT)).without_uuids()
+            return read_receipt(self.bucket, place).without_uuids()
 
         with ThreadPoolExecutor(THREADS, "akinon-receipts") as pool:
             receipts = pool.map(read, [receipt_key(*each) for each in names])

@@ -28,7 +28,9 @@ T = TypeVar("T")
 MOST_EVENTS = 2**53
 """The highest count that is one: beyond it, not every reader of JSON tells two of them apart."""
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+UUID = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+"""The pattern of a UUID in its usual form."""
+_UUID = re.compile(UUID)
 
 
 class Page(msgspec.Struct, frozen=True):

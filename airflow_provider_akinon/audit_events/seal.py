@@ -58,6 +58,11 @@ class ListedChain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     head: Sha256 | None
     """Of its newest seal, None where there was none."""
 
+    @property
+    def name(self) -> ChainName:
+        """The name of the chain."""
+        return ChainName.of(self.source, self.filters)
+
 
 class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A seal, version 1 of its schema."""
@@ -98,6 +103,11 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def __post_init__(self) -> None:
         require_calendar(self.sealed_at)
+
+    @property
+    def chain(self) -> ChainName:
+        """The name of its chain."""
+        return ChainName.of(self.source, self.filters)
 
     def encode(self) -> bytes:
         """Return the seal's bytes: the same for the same seal."""
@@ -174,6 +184,6 @@ def parse_seal(key: str, body: bytes) -> Seal:
         raise ArchiveError(f"{key} is not a seal of a version that this package knows: {error}") from error
     if seal.encode() != body:
         raise ArchiveError(f"{key} was changed: it is not written as seals are")
-    if not key.endswith(seal_key("", ChainName.of(seal.source, seal.filters).folder, seal.number)):
+    if not key.endswith(seal_key("", seal.chain.folder, seal.number)):
         raise ArchiveError(f"{key} is seal {seal.number} of another place, copied here")
     return seal

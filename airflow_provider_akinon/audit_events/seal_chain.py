@@ -123,7 +123,7 @@ class SealChain:
     @property
     def name(self) -> ChainName | None:
         """Source and filters of the chain, None where no seal tells."""
-        return ChainName.of(self.head.seal.source, self.head.seal.filters) if self.head else None
+        return self.head.seal.chain if self.head else None
 
     @property
     def newest_covered(self) -> Seal | None:
@@ -143,8 +143,7 @@ class SealChain:
         """Yield every receipt that a seal holds; with ``covered``, only those for which somebody vouches."""
         for stored in self.seals:
             if stored.is_covered or not covered:
-                name = ChainName.of(stored.seal.source, stored.seal.filters)
-                yield from ((name, entry) for entry in stored.seal.receipts)
+                yield from ((stored.seal.chain, entry) for entry in stored.seal.receipts)
 
 
 def _downwards(numbers: Collection[int]) -> Iterator[tuple[int, int]]:

@@ -91,7 +91,9 @@ def seal_archive(
         chain = chains.get(name, SealChain((), ()))
         others = [_listed(other, chains.get(other)) for other in sorted(names) if other != name]
         if due.get(name) or _has_news(chain, period, others):
-            stretches = _of_time(name, chain, unsealed.get(name, ()), period)
+            series = series_of([*chain.entries(), *((name, entry) for entry in unsealed.get(name, ()))])
+            gaps_there = (each for one in series for each in one.gaps(end=period.end))
+            overlaps_there = (each for one in series for each in one.overlaps(end=period.end))
             seal = Seal(
                 schema=SCHEMA,
                 bucket=bucket.name,
@@ -103,8 +105,8 @@ def seal_archive(
                 period=Span(start=period.start, end=period.end),
                 receipts=sorted(due.get(name, ()), key=_order),
                 additions=_additions(name, chain, due.get(name, ())),
-                gaps=stretches.gaps,
-                overlaps=stretches.overlaps,
+                gaps=_news(gaps_there, (span for one in chain.seals for span in one.seal.gaps)),
+                overlaps=_news(overlaps_there, (span for one in chain.seals for span in one.seal.overlaps)),
                 losses=_losses(inventory, chain),
                 chains=others,
                 provider_version=__version__,
@@ -150,7 +152,7 @@ def _whole_chains(bucket: Bucket, inventory: Inventory, known_heads: Collection[
                 "Restore the seal from its version, and ask who did it; or keep the folder elsewhere, and begin anew"
             )
         if chain.head is not None:
-            chains[ChainName.of(chain.head.seal.source, chain.head.seal.filters)] = chain
+            chains[chain.head.seal.chain] = chain
     seals = {stored.sha256 for chain in chains.values() for stored in chain.seals}
     for head in known_heads:
         if head not in seals:
@@ -215,11 +217,11 @@ def _require_right(window: str, evidence: Evidence) -> None:
     """
     advice = "Nothing was sealed. Verify the archive, restore what was altered from its version, and ask who did it"
     for problem in [*evidence.problems, *evidence.holes()]:
-        if not problem.is_sealed:
+        if problem.hinders_sealing:
             raise ArchiveError(f"{window}: {problem.detail}. {advice}")
     for key in evidence.objects:
         lacking = evidence.problem_of_object(key)
-        if lacking is not None and not lacking.is_sealed:
+        if lacking is not None and lacking.hinders_sealing:
             raise ObjectChanged(f"{window}: {lacking.detail}. {advice}")
 
 
@@ -237,8 +239,8 @@ def _has_news(chain: SealChain, period: Window, others: Iterable[ListedChain]) -
     """Tell whether a seal without a receipt would say anything: of a later period, or of chains not named yet."""
     if chain.head is None or chain.reached is None:
         return False
-    named = {ChainName.of(each.source, each.filters) for each in chain.head.seal.chains}
-    return period.end > chain.reached or named != {ChainName.of(each.source, each.filters) for each in others}
+    named = {each.name for each in chain.head.seal.chains}
+    return period.end > chain.reached or named != {each.name for each in others}
 
 
 def _additions(name: ChainName, chain: SealChain, due: Iterable[SealedReceipt]) -> list[str]:
@@ -246,28 +248,10 @@ def _additions(name: ChainName, chain: SealChain, due: Iterable[SealedReceipt]) 
     return [entry.receipt for entry in sorted(due, key=_order) if sealed.holds(name, entry)]
 
 
-@dataclass(frozen=True, slots=True)
-class _Stretches:
-    """What is wrong with the windows of a chain up to the end of a period, as far as no seal says so yet."""
-
-    gaps: list[Span]
-    overlaps: list[Span]
-
-
-def _of_time(name: ChainName, chain: SealChain, unsealed: Iterable[SealedReceipt], period: Window) -> _Stretches:
-    series = series_of([*chain.entries(), *((name, entry) for entry in unsealed)])
-    named_gaps = [span.as_window() for stored in chain.seals for span in stored.seal.gaps]
-    named_overlaps = [span.as_window() for stored in chain.seals for span in stored.seal.overlaps]
-    found_gaps = [each for one in series for each in one.gaps(end=period.end)]
-    found_overlaps = [each for one in series for each in one.overlaps(end=period.end)]
-    return _Stretches(
-        _spans(part for each in found_gaps for part in gaps(named_gaps, each)),
-        _spans(part for each in found_overlaps for part in gaps(named_overlaps, each)),
-    )
-
-
-def _spans(windows: Iterable[Window]) -> list[Span]:
-    return [Span(start=window.start, end=window.end) for window in windows]
+def _news(found: Iterable[Window], named: Iterable[Span]) -> list[Span]:
+    """Return the parts of stretches of time that no earlier seal names."""
+    known = [span.as_window() for span in named]
+    return [Span(start=part.start, end=part.end) for each in found for part in gaps(known, each)]
 
 
 def _losses(inventory: Inventory, chain: SealChain) -> list[str]:
@@ -288,7 +272,7 @@ def _order(entry: SealedReceipt) -> tuple[object, ...]:
 
 
 def _store(bucket: Bucket, seal: Seal, arguments: Mapping[str, Any]) -> StoredSeal:
-    key = seal_key(seal.prefix, ChainName.of(seal.source, seal.filters).folder, seal.number)
+    key = seal_key(seal.prefix, seal.chain.folder, seal.number)
     encoded = seal.encode()
     if len(encoded) > MOST_OF_A_SEAL:
         raise ArchiveError(

@@ -22,7 +22,9 @@ from msgspec import Meta
 
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 
-_HOSTNAME = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+(%[a-z0-9]+)?")
+NAME_OF_A_HOST, ADDRESS_OF_A_HOST = r"[a-z0-9._-]+", r"[0-9a-f:.]+(?:%[a-z0-9]+)?"
+"""Patterns. An address of IPv6 stands in brackets in a URL."""
+_HOSTNAME = re.compile(f"{NAME_OF_A_HOST}|{ADDRESS_OF_A_HOST}")
 BARE_KEY = ("", "none")  # Airflow's forms drop a field that is left empty, so there is a word for it too
 
 

@@ -15,10 +15,11 @@ from typing import IO, cast
 
 from airflow_provider_akinon.audit_events.encoding import Format, unpacked_lines
 from airflow_provider_akinon.audit_events.errors import ArchiveError, InvalidInput, ProtocolError
+from airflow_provider_akinon.audit_events.limits import MOST_BYTES
 from airflow_provider_akinon.audit_events.parquet import read_lines
 
-MOST_OF_A_LINE = 256 << 20
-"""Bytes of a record, unpacked: more than an answer of the API may have."""
+MOST_OF_A_LINE = MOST_BYTES
+"""Bytes of a record, unpacked: as many as an answer of the API may have."""
 
 
 def stored_lines(file: IO[bytes], format: Format) -> Iterator[bytes]:  # noqa: A002 - the field's own word

@@ -33,6 +33,14 @@ from airflow_provider_akinon.audit_events.receipt import (
 METADATA_PREFIX = "akinon-"
 
 
+def read_receipt(bucket: Bucket, key: str) -> Receipt:
+    """Return the receipt that lies at ``key``.
+
+    :raises ArchiveError: see `parse_receipt`; or it has more bytes than any receipt.
+    """
+    return parse_receipt(key, bucket.read(key, MOST_OF_A_RECEIPT))
+
+
 @dataclass(frozen=True)
 class WindowReceipts:
     """The receipts of a window by their SHA-256, without the uuids that they record."""
@@ -190,7 +198,7 @@ class StoredWindow:
         for sha256, known in self.receipts.receipts.items():
             if known.object is None:
                 key = receipt_key(self.place.key, sha256)
-                receipt = parse_receipt(key, bucket.read(key, MOST_OF_A_RECEIPT))
+                receipt = read_receipt(bucket, key)
                 yield from ((each.uuid, name) for each in receipt.changed for name in each.fields)
                 yield from ((uuid, VANISHED) for uuid in receipt.vanished)
 
@@ -229,7 +237,7 @@ def _receipts(bucket: Bucket, place: Place, export: Export) -> WindowReceipts:
         told = told_by_key(key)
         if told is None or not _is_of(place, told[0], export.format):
             continue
-        receipt = parse_receipt(key, bucket.read(key, MOST_OF_A_RECEIPT))
+        receipt = read_receipt(bucket, key)
         _require_same(key, receipt, export)
         found[told[1]] = receipt.without_uuids()
     receipts = WindowReceipts(place.key, found)

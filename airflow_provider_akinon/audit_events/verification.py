@@ -12,17 +12,16 @@ head.
 
 from __future__ import annotations
 
-import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 
 from airflow_provider_akinon.audit_events.bucket import Bucket
-from airflow_provider_akinon.audit_events.encoding import Format, added_sums, sum_in_hex, uuids_sum
+from airflow_provider_akinon.audit_events.encoding import DistinctUuids, Format, added_sums, sum_in_hex, uuids_sum
 from airflow_provider_akinon.audit_events.errors import ArchiveError, InvalidInput
 from airflow_provider_akinon.audit_events.evidence import (
     Evidence,
@@ -35,7 +34,7 @@ from airflow_provider_akinon.audit_events.evidence import (
 from airflow_provider_akinon.audit_events.findings import ChainState, Finding, Problem, Report, Status
 from airflow_provider_akinon.audit_events.inventory import Inventory
 from airflow_provider_akinon.audit_events.records import parse_events
-from airflow_provider_akinon.audit_events.seal import ChainName, seal_key
+from airflow_provider_akinon.audit_events.seal import seal_key
 from airflow_provider_akinon.audit_events.seal_chain import SealChain, Vouchers, status_of
 from airflow_provider_akinon.audit_events.sealing import read_chains
 from airflow_provider_akinon.audit_events.series import Entry, SealedTime, series_of
@@ -191,7 +190,7 @@ class _Checker:
         problems = evidence.holes()
         bytes_read = 0
         uuids = _Uuids() if len(keys) > 1 and not evidence.problems else None
-        with nullcontext() if uuids is None else closing(uuids):
+        with nullcontext() if uuids is None else uuids:
             for key in keys:
                 found, size = self._object(key, evidence, uuids)
                 problems += found
@@ -256,38 +255,41 @@ class _Checker:
 
 
 class _Uuids:
-    """The uuids of a window's objects, in a temporary database on disk: memory does not grow with them."""
+    """The uuids of a window's objects. Memory does not grow with them."""
 
     def __init__(self) -> None:
-        self._database = sqlite3.connect("")  # a temporary one, on disk
-        self._database.execute("CREATE TABLE uuids (uuid TEXT NOT NULL)")
+        self._distinct = DistinctUuids()
         self._sum = 0
-        self._number = 0
+
+    def __enter__(self) -> _Uuids:
+        self._distinct.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._distinct.__exit__()
 
     def add(self, lines: Iterator[bytes]) -> int:
         """Add the uuids of an object's records, and return how many there are."""
-        before = self._number
+        number = 0
         while batch := list(islice(lines, _BATCH)):
-            uuids = [event.uuid for event in parse_events(batch)]
-            self._sum = added_sums(self._sum, uuids_sum([uuid.encode() for uuid in uuids]))
-            self._database.executemany("INSERT INTO uuids VALUES (?)", [(uuid,) for uuid in uuids])
-            self._number += len(uuids)
-        return self._number - before
+            uuids = [event.uuid.encode() for event in parse_events(batch)]
+            self._sum = added_sums(self._sum, uuids_sum(uuids))
+            # In hex, as whoever wrote the object may have put anything there.
+            self._distinct.add(uuid.hex().encode() for uuid in uuids)
+            number += len(uuids)
+        return number
 
     def problems(self, receipts: WindowReceipts) -> list[Problem]:
         """Return what is wrong with what was added."""
-        twice = "SELECT uuid, count(*) FROM uuids GROUP BY uuid HAVING count(*) > 1 LIMIT 1"
-        problems = [
-            Problem(Status.ALTERED, f"the event {uuid} is stored {number} times")
-            for uuid, number in self._database.execute(twice)
-        ]
+        problems = []
+        _, twin = self._distinct.counted()
+        if twin is not None:
+            uuid = bytes.fromhex(twin.decode()).decode()
+            problems.append(Problem(Status.ALTERED, f"the event {uuid} is stored more than once"))
         if sum_in_hex(self._sum) != receipts.last.window_uuids:
             detail = "its events are not those that the last receipt tells of all of them"
             problems.append(Problem(Status.ALTERED, detail))
         return problems
-
-    def close(self) -> None:
-        self._database.close()
 
 
 _BY_WEIGHT = (
@@ -328,7 +330,7 @@ def _of_listed(prefix: str, chain: SealChain, chains: Mapping[str, SealChain]) -
     """Yield which chains are not there that the newest seal of this one names."""
     newest = chain.newest_covered
     for listed in newest.chains if newest else ():
-        name = ChainName.of(listed.source, listed.filters)
+        name = listed.name
         other = chains.get(name.folder)
         seal = None if other is None else other.seal(max(listed.number, 1))
         if seal is None or listed.head not in (None, seal.sha256):
@@ -346,7 +348,7 @@ def _state(bucket: Bucket, prefix: str, chain: SealChain) -> ChainState | None:
     seal = newest.seal
     is_copy = (seal.bucket, seal.prefix) != (bucket.name, prefix)
     return ChainState(
-        chain=str(ChainName.of(seal.source, seal.filters)),
+        chain=str(seal.chain),
         number=seal.number,
         head=newest.sha256,
         sealed_until=max(stored.seal.period.end for stored in covered),

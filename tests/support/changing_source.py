@@ -147,23 +147,27 @@ class ChangingApi:
     page_size: int
     events: dict[str, Event] = field(default_factory=dict)
     style: Style = field(default_factory=Style)
+    host: str = "http://localhost:1"
 
     def __post_init__(self) -> None:
         extra = {"page_size": self.page_size, "max_concurrency": 1}
-        self.settings = Settings.parse(host="http://localhost:1", password="k", extra=extra)
+        self.settings = Settings.parse(host=self.host, password="k", extra=extra)
 
-    def within(self, window: Window) -> dict[str, Event]:
-        """Return the events of a window by their uuids, in order."""
-        found = [event for event in self.events.values() if window.contains(event.moment)]
+    def within(self, window: Window, user: int | None = None) -> dict[str, Event]:
+        """Return the events of a window by their uuids, in order: all, or a user's."""
+        found = [
+            event
+            for event in self.events.values()
+            if window.contains(event.moment) and user in (None, _pk(event.fields["user"]))
+        ]
         return {event.uuid: event for event in sorted(found, key=lambda event: (event.moment, event.uuid))}
 
     def count(self, window: Window, filters: Filters) -> int:
-        assert not filters.as_dict()
-        return len(self.within(window))
+        return len(self.within(window, filters.as_dict().get("user")))
 
     def page(self, params: Mapping[str, str]) -> Page:
         window = Window.parse(params["timestamp__gte"], params["timestamp__lt"])
-        found = list(self.within(window).values())
+        found = list(self.within(window, int(params["user"]) if "user" in params else None).values())
         limit, number = int(params["limit"]), int(params.get("page", "1"))
         shown = found[(number - 1) * limit : number * limit]
         if number > 1 and not shown:

@@ -7,16 +7,12 @@ holds, one a record of changes.
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from airflow_provider_akinon.audit_events.archive import Archived, archive
 from airflow_provider_akinon.audit_events.bucket import Bucket
@@ -25,14 +21,14 @@ from airflow_provider_akinon.audit_events.export import export_window, source_of
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.findings import Report
 from airflow_provider_akinon.audit_events.place import Place, first_and_number
-from airflow_provider_akinon.audit_events.receipt import Run
+from airflow_provider_akinon.audit_events.redaction import Redaction
 from airflow_provider_akinon.audit_events.sealing import Sealing, seal_archive
-from airflow_provider_akinon.audit_events.signing import PrivateKey
 from airflow_provider_akinon.audit_events.stored_window import Target
 from airflow_provider_akinon.audit_events.verification import Expected, verify_archive
 from airflow_provider_akinon.audit_events.window import Window, parse_timezone
 from tests.support.changing_source import ChangingApi, Event
 from tests.support.memory_bucket import MemoryBucket
+from tests.support.sealed import KEY, NOBODY, Files, memory_bucket_with
 
 START = datetime(2025, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -41,16 +37,7 @@ PERIOD, PERIODS, SEALED_PERIODS = 4, 3, 2
 SEALED_END = START + SEALED_PERIODS * PERIOD * DAY
 PREFIX = "logs/"
 FORMATS = (Format.JSONL_GZ, Format.PARQUET)
-NOBODY = Run(dag_id=None, task_id=None, run_id=None, try_number=None)
-
-
-def new_key() -> PrivateKey:
-    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return PrivateKey.parse("key", pem.decode())
-
-
-KEY, ANOTHER_KEY = new_key(), new_key()
-Files = dict[str, bytes]
+EVERYTHING = Filters()
 
 
 def day(number: int, days: int = 1) -> Window:
@@ -59,12 +46,18 @@ def day(number: int, days: int = 1) -> Window:
 
 @dataclass
 class Shop:
-    """A source in memory, and how its windows are exported."""
+    """A source in memory, and how its windows are exported: by a time zone and a policy of redaction."""
 
-    api: ChangingApi = field(default_factory=lambda: ChangingApi(page_size=100))
+    host: str = "http://localhost:1"
+    zone: str = "UTC"
+    redaction: Redaction | None = None
     numbers: int = 0
+    """The events that happened so far."""
 
-    def happen(self, moments: Iterable[datetime]) -> None:
+    def __post_init__(self) -> None:
+        self.api = ChangingApi(page_size=100, host=self.host)
+
+    def happen(self, *moments: datetime) -> None:
         """Let an event happen at each moment."""
         for moment in moments:
             self.numbers += 1
@@ -77,13 +70,14 @@ class Shop:
         window: Window,
         format_: Format = Format.JSONL_GZ,
         *,
-        timezone: str = "UTC",
+        filters: Filters = EVERYTHING,
         prefix: str = PREFIX,
     ) -> Archived:
-        zone = parse_timezone("timezone", timezone)
-        place = Place.of_window(bucket.name, prefix, window, Filters(), zone, format_)
-        target = Target.look(bucket, place, format_, timezone)
-        with export_window(self.api, window, Filters(), format=format_) as export:  # type: ignore[arg-type]
+        """Export a window as a task would."""
+        zone = parse_timezone("zone", self.zone)
+        place = Place.of_window(bucket.name, prefix, window, filters, zone, format_)
+        target = Target.look(bucket, place, format_, self.zone)
+        with export_window(self.api, window, filters, self.redaction, format_) as export:
             return archive(export, target, {}, NOBODY)
 
 
@@ -94,10 +88,8 @@ def seal(bucket: Bucket, period: Window, **arguments: Any) -> list[Sealing]:
 
 def verify(files: Mapping[str, bytes] | Bucket, **expected: Any) -> Report:
     """Verify an archive, with the public key unless told otherwise."""
-    if not isinstance(files, Bucket):
-        memory = MemoryBucket.holding(files)
-        files = Bucket(memory, memory.name)
-    return verify_archive(files, PREFIX, Expected(**{"public_keys": [KEY.public], **expected}))
+    bucket = files if isinstance(files, Bucket) else memory_bucket_with(files)
+    return verify_archive(bucket, PREFIX, Expected(**{"public_keys": [KEY.public], **expected}))
 
 
 @dataclass(frozen=True)
@@ -141,14 +133,15 @@ def sealed_archive() -> Sealed:
     shop = Shop()
     memory = MemoryBucket("audit")
     bucket = Bucket(memory, "audit")
-    shop.happen(START + hours * timedelta(hours=5) for hours in range(PERIOD * PERIODS * DAY // timedelta(hours=5)))
+    often = timedelta(hours=5)
+    shop.happen(*(START + number * often for number in range(PERIOD * PERIODS * DAY // often)))
     heads = []
     for number in range(PERIODS):
         for each in range(number * PERIOD, (number + 1) * PERIOD):
             for format_ in FORMATS:
                 shop.export(bucket, day(each), format_)
         if number == 1:
-            shop.happen([day(2).start + timedelta(minutes=7)])
+            shop.happen(day(2).start + timedelta(minutes=7))
             assert shop.export(bucket, day(2)).added == 1
             gone, changed = list(shop.api.within(day(5)))[:2]
             del shop.api.events[gone]
@@ -159,13 +152,3 @@ def sealed_archive() -> Sealed:
             heads.append(sealing.head.sha256)
     files = {key: stored.body for key, stored in memory.objects.items()}
     return Sealed(files, tuple(heads), source_of(shop.api.settings))
-
-
-def beside(key: str, receipt: Mapping[str, Any]) -> tuple[str, bytes]:
-    """Return the key and the bytes of a receipt that lies beside an object, rightly named by its bytes."""
-    return named_by_bytes(key, json.dumps(receipt, indent=2).encode())
-
-
-def named_by_bytes(key: str, body: bytes) -> tuple[str, bytes]:
-    folder, slash, name = key.rpartition("/")
-    return f"{folder}{slash}_{name}.{hashlib.sha256(body).hexdigest()}.receipt.json", body

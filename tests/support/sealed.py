@@ -279,9 +279,13 @@ def renamed(receipt: Mapping[str, Any]) -> tuple[str, bytes]:
 
 def beside(key: str, receipt: Mapping[str, Any]) -> tuple[str, bytes]:
     """Return the key and the bytes of a receipt that lies beside an object."""
-    body = json.dumps(receipt, indent=2).encode()
-    folder, _, name = key.rpartition("/")
-    return f"{folder}/_{name}.{hashlib.sha256(body).hexdigest()}.receipt.json", body
+    return named_by_bytes(key, json.dumps(receipt, indent=2).encode())
+
+
+def named_by_bytes(key: str, body: bytes) -> tuple[str, bytes]:
+    """Return the key that bytes have as a receipt beside an object, and the bytes."""
+    folder, slash, name = key.rpartition("/")
+    return f"{folder}{slash}_{name}.{hashlib.sha256(body).hexdigest()}.receipt.json", body
 
 
 def rewritten(body: bytes, key: PrivateKey | None = None, **fields: Any) -> bytes:

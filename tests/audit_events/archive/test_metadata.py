@@ -17,7 +17,7 @@ NAMES = ("count", "sha256", "content-sha256", "uuids-sha256", "source", "window"
 
 
 def late(shop: Shop) -> None:
-    shop.happen([START + DAY / 3])
+    shop.happen(START + DAY / 3)
 
 
 def vanished(shop: Shop) -> None:
@@ -36,7 +36,7 @@ def nothing(_: Shop) -> None:
 def outcome(act: Callable[[Shop], None], format_: Format, change: Callable[[Stored], Stored]) -> object:
     """Export a day, change what is stored of it, let the source change, and tell what another export comes to."""
     shop, memory = Shop(), MemoryBucket("audit")
-    shop.happen(START + number * DAY / 10 for number in range(9))
+    shop.happen(*(START + number * DAY / 10 for number in range(9)))
     bucket = Bucket(memory, "audit")
     shop.export(bucket, day(0), format_)
     [key] = [key for key in memory.objects if not key.endswith(".json")]
@@ -68,7 +68,7 @@ def test_metadata_decide_nothing(name: str, act: Callable[[Shop], None], format_
 def test_metadata_get_no_receipt(name: str, format_: Format) -> None:
     """Where a task was killed before the receipt, the next one says what is there, not what metadata say of it."""
     shop, memory = Shop(), MemoryBucket("audit")
-    shop.happen(START + number * DAY / 10 for number in range(9))
+    shop.happen(*(START + number * DAY / 10 for number in range(9)))
     bucket = Bucket(memory, "audit")
     first = shop.export(bucket, day(0), format_).window.receipts.last
     for key in [key for key in memory.objects if key.endswith(".json")]:

@@ -38,6 +38,7 @@ from airflow_provider_akinon.audit_events.receipt import (
     receipt_schema,
     told_by_key,
 )
+from airflow_provider_akinon.audit_events.settings import Settings
 from tests.support.paths import DOCS
 
 PAGE = (DOCS / "receipts.rst").read_text()
@@ -367,6 +368,26 @@ def test_the_receipts_that_count(chain: dict[str, str], left: str) -> None:
     receipts = {name: msgspec.structs.replace(RECEIPT, previous=list(names)) for name, names in chain.items()}
 
     assert newest(receipts) == list(left)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "shop.example.com",
+        "http://127.0.0.1:8080",
+        "https://[2001:db8::1]",
+        "https://[fe80::1%eth0]:8443",
+        "a_b",
+        "a" * 400,
+    ],
+)
+def test_every_host_of_a_connection_can_be_read_back(host: str) -> None:
+    """What a connection may lead to is a source that a receipt may name."""
+    settings = Settings.parse(host=host, password="k", extra={"remote_id": 2**70})
+    source = Source(host=settings.host, remote_id=settings.extra.remote_id)
+    body = msgspec.structs.replace(RECEIPT, source=source).encode()
+
+    assert parse_receipt(receipt_key(KEY, hashlib.sha256(body).hexdigest()), body).source == source
 
 
 def test_every_field_is_documented() -> None:
