@@ -10,6 +10,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -187,16 +188,48 @@ def contents(s3: LocalS3, bucket: str, extension: str) -> dict[str, bytes]:
     return found
 
 
-def test_weekly_reconcile_mends(example: Airflow, api: Sandbox, s3: LocalS3, export: Callable[..., None]) -> None:
-    """Late events land beside their windows, others are left alone; a week without any is a success as well."""
+@dataclass(frozen=True)
+class SealKey:
+    """The key that the examples seal with, and the environment in which they find it."""
+
+    secret: str
+    public: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "AIRFLOW_CONN_AKINON_SEAL": json.dumps({"conn_type": "generic", "password": self.secret}),
+            "AIRFLOW_VAR_AKINON_SEAL_PUBLIC_KEY": self.public,
+        }
+
+
+@pytest.fixture(scope="module")
+def seal_key() -> SealKey:
+    private = Ed25519PrivateKey.generate()
+    secret, public = private.private_bytes_raw(), private.public_key().public_bytes_raw()
+    return SealKey(b64encode(secret).decode(), b64encode(public).decode())
+
+
+def sealed_windows(s3: LocalS3, bucket: str) -> list[list[str]]:
+    """Return the starts of the windows that each seal holds, in the order of the seals' numbers."""
+    seals = map(json.loads, contents(s3, bucket, ".seal.json").values())
+    return [[entry["window"]["start"] for entry in seal["receipts"]] for seal in seals]
+
+
+def test_weekly_reconcile_mends(
+    example: Airflow, api: Sandbox, s3: LocalS3, export: Callable[..., None], seal_key: SealKey
+) -> None:
+    """Late events land beside their windows and are sealed; a week without any is a success as well."""
     monday = datetime(2025, 6, 2, 4, tzinfo=UTC)
     days = [datetime(2025, 5, day, tzinfo=UTC) for day in (10, 20, 30)]
     for day in days:
         api.insert({"timestamp": day + place * HOUR} for place in range(5))
         export(day, day + DAY)
+    weekly = partial(example.run, "akinon_weekly_reconcile", environment=seal_key.environment)
+    assert weekly(monday) == ["success"], example.log
     api.insert({"timestamp": day + 20 * HOUR} for day in days[:2])
 
-    assert example.run("akinon_weekly_reconcile", monday, monday + 7 * DAY) == ["success", "success"], example.log
+    assert weekly(monday, monday + 7 * DAY) == ["success", "success"], example.log
 
     objects = stored(s3, default_prefix(api))
     assert [len(objects[day_key(day)]) for day in days] == [5, 5, 5]
@@ -210,11 +243,16 @@ def test_weekly_reconcile_mends(example: Airflow, api: Sandbox, s3: LocalS3, exp
     assert [receipts.count(f"_{day:%Y%m%dT%H%M%SZ}_") for day in days] == [2, 2, 1]
     # The week after, nothing was left to mend.
     assert set(re.findall(r"Counted 3 windows .*: (\d) windows have late events", example.log)) == {"2", "0"}
+    starts = [f"{day:%Y-%m-%dT%H:%M:%S}Z" for day in days]
+    assert sealed_windows(s3, BUCKET) == [starts, starts[:2]]
     assert api.key not in example.log
+    assert seal_key.secret not in "".join([example.log, *example.runs.xcoms("akinon_weekly_reconcile")])
 
 
-def test_weekly_reconcile_alerts(example: Airflow, api: Sandbox, s3: LocalS3, export: Callable[..., None]) -> None:
-    """Where the source has lost or changed events, the run fails and says where, and what came late is mended."""
+def test_weekly_reconcile_alerts(
+    example: Airflow, api: Sandbox, s3: LocalS3, export: Callable[..., None], seal_key: SealKey
+) -> None:
+    """Where the source has lost or changed events, the run fails and says where; late events are still sealed."""
     monday = datetime(2025, 9, 1, 4, tzinfo=UTC)
     late, lost, changed = days = [datetime(2025, 8, day, tzinfo=UTC) for day in (5, 15, 25)]
     for day in days:
@@ -225,7 +263,7 @@ def test_weekly_reconcile_alerts(example: Airflow, api: Sandbox, s3: LocalS3, ex
     api.delete(before[day_key(lost)][:1])
     api.update(before[day_key(changed)][2], url="https://shop.example.com/planted/")
 
-    assert example.run("akinon_weekly_reconcile", monday) == ["failed"]
+    assert example.run("akinon_weekly_reconcile", monday, environment=seal_key.environment) == ["failed"]
 
     assert f"{day_key(lost)}: 1 vanished; of 5 that were fetched, 1 are gone, 0 were changed" in example.log
     assert f"{day_key(changed)}: 0 vanished; of 5 that were fetched, 0 are gone, 1 were changed" in example.log
@@ -235,20 +273,19 @@ def test_weekly_reconcile_alerts(example: Airflow, api: Sandbox, s3: LocalS3, ex
     receipts = [json.loads(body) for body in contents(s3, BUCKET, ".receipt.json").values()]
     assert [one["vanished"] for one in receipts if one["object"] is None] == [before[day_key(lost)][:1]]
     assert "planted" not in "".join([example.log, *example.runs.xcoms("akinon_weekly_reconcile")])
+    # The days themselves, the late event, and the record of the lost one.
+    starts = [f"{day:%Y-%m-%dT%H:%M:%S}Z" for day in (late, late, lost, lost, changed)]
+    assert sorted(sealed_windows(s3, BUCKET)[-1]) == starts
+    # The run would have failed by the export alone.
+    assert example.runs.states("akinon_weekly_reconcile", "require_mended")[-1] == "upstream_failed"
 
 
-def test_monthly_seal(example: Airflow, s3: LocalS3, export: Callable[..., None]) -> None:
+def test_monthly_seal(example: Airflow, s3: LocalS3, export: Callable[..., None], seal_key: SealKey) -> None:
     """Two months are sealed, one upon the other, and verified; what was altered or deleted fails the run."""
-    private = Ed25519PrivateKey.generate()
-    secret = b64encode(private.private_bytes_raw()).decode()
-    public = b64encode(private.public_key().public_bytes_raw()).decode()
     client = s3.client()
     client.create_bucket(Bucket=SEALED)
-    environment = {
-        "AKINON_EXAMPLE_BUCKET": SEALED,
-        "AIRFLOW_CONN_AKINON_SEAL": json.dumps({"conn_type": "generic", "password": secret}),
-        "AIRFLOW_VAR_AKINON_SEAL_PUBLIC_KEY": public,
-    }
+    example.runs.forget("akinon_seal_heads")  # of another bucket
+    environment = {"AKINON_EXAMPLE_BUCKET": SEALED, **seal_key.environment}
     february, march, april = (datetime(2025, month, 1, tzinfo=UTC) for month in (2, 3, 4))
     middle = datetime(2025, 2, 15, tzinfo=UTC)
     for start, end in pairwise([february, middle, march, april, april + DAY]):
@@ -263,8 +300,8 @@ def test_monthly_seal(example: Airflow, s3: LocalS3, export: Callable[..., None]
         (seal["number"], len(seal["receipts"]), seal["gaps"], seal["signed_by"])
         for seal in map(json.loads, seals.values())
     ]
-    assert told == [(1, 2, [], public), (2, 1, [], public)]
-    assert secret not in "".join([example.log, *example.runs.xcoms("akinon_monthly_seal")])
+    assert told == [(1, 2, [], seal_key.public), (2, 1, [], seal_key.public)]
+    assert seal_key.secret not in "".join([example.log, *example.runs.xcoms("akinon_monthly_seal")])
 
     # A byte of an object is altered.
     key, body = next(iter(contents(s3, SEALED, ".jsonl.gz").items()))

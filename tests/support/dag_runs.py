@@ -95,6 +95,17 @@ class DagRuns:
             rows = database.execute("SELECT value FROM xcom WHERE dag_id = ?", [dag_id]).fetchall()
         return [value.decode() if isinstance(value, bytes) else value for (value,) in rows]
 
+    def states(self, dag_id: str, task_id: str) -> list[str]:
+        """Return the states in which a task ended, in the order of its runs."""
+        with closing(sqlite3.connect(self.home / "airflow.db")) as database:
+            asked = "SELECT state FROM task_instance WHERE dag_id = ? AND task_id = ? ORDER BY end_date"
+            return [state for (state,) in database.execute(asked, [dag_id, task_id])]
+
+    def forget(self, variable: str) -> None:
+        """Remove a Variable that a DAG has set."""
+        with closing(sqlite3.connect(self.home / "airflow.db")) as database, database:
+            database.execute("DELETE FROM variable WHERE key = ?", [variable])
+
     @property
     def log(self) -> str:
         """What was logged since the last run began."""
