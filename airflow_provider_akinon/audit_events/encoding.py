@@ -100,9 +100,9 @@ class Block:
         )
 
 
-_RUN = 16_384
+_RUN = 8_192
 """Uuids that are sorted at a time; all others of a file wait on disk."""
-_RUN_PIECE = 8 * 1024
+_RUN_PIECE = 2 * 1024
 
 
 class DistinctUuids:
@@ -145,7 +145,7 @@ class DistinctUuids:
             self._file = tempfile.TemporaryFile(prefix="akinon-audit-events-")  # noqa: SIM115 - closed by __exit__
         self._run.sort()
         start = self._file.tell()
-        self._file.write(b"".join([uuid + b"\n" for uuid in self._run]))
+        self._file.writelines(uuid + b"\n" for uuid in self._run)
         self._file.flush()
         self._places.append((start, self._file.tell() - start))
         self._run.clear()
