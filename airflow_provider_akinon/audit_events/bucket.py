@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
+from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
 from airflow_provider_akinon.audit_events.errors import (
@@ -24,6 +25,9 @@ from airflow_provider_akinon.audit_events.errors import (
 )
 
 _PIECE = 1 << 20
+_PART = 5 << 20
+"""Bytes of a part of a large upload: the least that S3 takes. boto3 takes larger ones where needed."""
+_CONNECTIONS = 2
 _MISSING = ("404", "NoSuchKey", "NoSuchBucket", "NotFound")
 _CHANGED = ("PreconditionFailed", "ConditionalRequestConflict", "412")
 _REFUSED = ("AccessDenied", "InvalidRequest", "MethodNotAllowed", "ObjectLocked")
@@ -156,7 +160,9 @@ class Bucket:
         file.seek(0)
         try:
             with self._creating():
-                self._client.upload_fileobj(_Lent(file), self.name, key, ExtraArgs=dict(arguments))
+                self._client.upload_fileobj(
+                    _Lent(file), self.name, key, ExtraArgs=dict(arguments), Config=_in_little_memory()
+                )
         except ClientError as error:
             self._explain(key, error, arguments)
             raise
@@ -212,6 +218,13 @@ class Bucket:
                 f"extra_args ({error}). Object Lock must be switched on for the bucket, the date must lie in the "
                 "future, and the key may need s3:PutObjectRetention or s3:PutObjectLegalHold"
             ) from error
+
+
+def _in_little_memory() -> TransferConfig:
+    """Return boto3's settings for an upload that holds few of its parts in memory: by default there are eleven."""
+    config = TransferConfig(multipart_chunksize=_PART, max_concurrency=_CONNECTIONS)
+    config.max_in_memory_upload_chunks = 1  # those that wait, beside those that are sent
+    return config
 
 
 def _code(error: ClientError) -> str:

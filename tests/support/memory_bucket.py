@@ -107,6 +107,7 @@ class MemoryBucket:
         Bucket: str,  # noqa: N803
         Key: str,  # noqa: N803
         ExtraArgs: Mapping[str, Any] | None = None,  # noqa: N803
+        Config: object = None,  # noqa: ARG002, N803
     ) -> None:
         try:
             self._write(Bucket, Key, Fileobj.read(), {}, ExtraArgs or {})
