@@ -12,6 +12,7 @@ seal``. Where to look:
 - What stands for it later: `signing`, `seal`, `seal_chain`, `sealing`.
 - What looks at it again: `verification`, and with the API `reconciling`. They and `sealing` see what `inventory`
   lists, judge a window by its `evidence` and a `series` by what it leaves out (`coverage`), and report `findings`.
+- What does several things at a time, and waits for none of them: `in_threads`.
 - What waits for events: `waiting`, `arrivals`.
 - What can go wrong: `errors`, whose messages show what others wrote by `foreign_text`, and by `secrecy` no key.
 

@@ -11,9 +11,8 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
 from airflow_provider_akinon.audit_events.errors import (
@@ -23,6 +22,9 @@ from airflow_provider_akinon.audit_events.errors import (
     ObjectLocked,
     ObjectUnreadable,
 )
+
+if TYPE_CHECKING:
+    from boto3.s3.transfer import TransferConfig
 
 _PIECE = 1 << 20
 _PART = 5 << 20
@@ -222,6 +224,8 @@ class Bucket:
 
 def _in_little_memory() -> TransferConfig:
     """Return boto3's settings for an upload that holds few of its parts in memory: by default there are eleven."""
+    from boto3.s3.transfer import TransferConfig  # it is there where there is a client
+
     config = TransferConfig(multipart_chunksize=_PART, max_concurrency=_CONNECTIONS)
     config.max_in_memory_upload_chunks = 1  # those that wait, beside those that are sent
     return config

@@ -24,7 +24,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import IO
@@ -32,6 +31,7 @@ from typing import IO
 from airflow_provider_akinon.audit_events.encoding import Block
 from airflow_provider_akinon.audit_events.errors import IncompleteWindow
 from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.in_threads import in_threads
 from airflow_provider_akinon.audit_events.redaction import Redaction
 from airflow_provider_akinon.audit_events.slices import PagesOfEvents, Part, read_part
 from airflow_provider_akinon.audit_events.window import Window
@@ -112,8 +112,8 @@ class Reader:
 
         :raises ApiError: the API failed; see `errors`.
         """
-        with ThreadPoolExecutor(self.threads, "akinon-count") as pool:
-            return list(pool.map(self._count, windows))
+        with in_threads(self._count, windows, self.threads, "akinon-count") as counts:
+            return list(counts)
 
     def read(self, windows: Iterable[Window]) -> Generator[Stretch, None, None]:
         """Yield the events of ``windows``, which are in order, part by part in the order of time.

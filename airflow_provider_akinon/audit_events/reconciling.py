@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -28,6 +27,7 @@ from airflow_provider_akinon.audit_events.errors import InvalidInput, Rejected
 from airflow_provider_akinon.audit_events.export import export_window, source_of
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.foreign_text import shown
+from airflow_provider_akinon.audit_events.in_threads import in_threads
 from airflow_provider_akinon.audit_events.inventory import Inventory
 from airflow_provider_akinon.audit_events.place import Place, first_and_number
 from airflow_provider_akinon.audit_events.receipt import Receipt, Run, receipt_key
@@ -170,8 +170,9 @@ class Reconciler:
         """
         asked = [(each.last.window.as_window(), Filters.parse(each.last.filters)) for each in windows]
         different = list(dict.fromkeys(asked))
-        with ThreadPoolExecutor(self.api.settings.extra.max_concurrency, "akinon-recount") as pool:
-            counts = dict(zip(different, pool.map(lambda each: self.api.count(*each), different), strict=True))
+        threads = self.api.settings.extra.max_concurrency
+        with in_threads(lambda each: self.api.count(*each), different, threads, "akinon-recount") as counted:
+            counts = dict(zip(different, counted, strict=True))
         return [Reconciled(stored, counts[each]) for stored, each in zip(windows, asked, strict=True)]
 
     def compare_sample(self, windows: Sequence[Reconciled], number: int) -> None:
@@ -181,15 +182,16 @@ class Reconciler:
         :raises InvalidInput: see `require_policy`.
         :raises ApiError: the API failed; see `errors`.
         """
-        with ThreadPoolExecutor(self.api.settings.extra.max_concurrency, "akinon-sample") as pool:
-            for place, numbers in _draw(windows, number).items():
-                window = windows[place]
-                drawn = list(_drawn(self.bucket, window.stored, numbers))
-                self.require_policy(window.receipt)
-                version = None if self.redaction is None else self.redaction.as_dict()["version"]
-                is_newer = bool(window.stored.versions() - {version})
-                fetch = partial(_compared, self.api, self.redaction, is_newer)
-                for (uuid, _), compared in zip(drawn, pool.map(fetch, drawn), strict=True):
+        threads = self.api.settings.extra.max_concurrency
+        for place, numbers in _draw(windows, number).items():
+            window = windows[place]
+            drawn = list(_drawn(self.bucket, window.stored, numbers))
+            self.require_policy(window.receipt)
+            version = None if self.redaction is None else self.redaction.as_dict()["version"]
+            is_newer = bool(window.stored.versions() - {version})
+            fetch = partial(_compared, self.api, self.redaction, is_newer)
+            with in_threads(fetch, drawn, threads, "akinon-sample") as fetched:
+                for (uuid, _), compared in zip(drawn, fetched, strict=True):
                     window.sample.add(uuid, compared)
 
     def export_again(self, window: Reconciled, arguments: Mapping[str, Any], run: Run) -> Archived:
@@ -227,8 +229,8 @@ class Reconciler:
         def read(place: str) -> Receipt:
             return read_receipt(self.bucket, place).without_uuids()
 
-        with ThreadPoolExecutor(THREADS, "akinon-receipts") as pool:
-            receipts = pool.map(read, [receipt_key(*each) for each in names])
+        places = [receipt_key(*each) for each in names]
+        with in_threads(read, places, THREADS, "akinon-receipts") as receipts:
             for (key, sha256), receipt in zip(names, receipts, strict=True):
                 windows[first_and_number(key)[0]][sha256] = receipt
         return [WindowReceipts(key, receipts) for key, receipts in windows.items()]

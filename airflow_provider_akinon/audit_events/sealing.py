@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +22,7 @@ from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.coverage import gaps
 from airflow_provider_akinon.audit_events.errors import ArchiveError, ObjectChanged
 from airflow_provider_akinon.audit_events.evidence import Evidence, Names, evidence_of, names_of
+from airflow_provider_akinon.audit_events.in_threads import in_threads
 from airflow_provider_akinon.audit_events.inventory import Inventory
 from airflow_provider_akinon.audit_events.receipt import CONTENT_TYPE, NOT_FOR_RECEIPTS, Run, Span, receipt_key
 from airflow_provider_akinon.audit_events.seal import SCHEMA, ChainName, ListedChain, Seal, SealedReceipt, seal_key
@@ -132,11 +132,11 @@ def read_chains(
         except ArchiveError as error:  # of this key: the chain tells of it, and goes by the others
             return error
 
-    with ThreadPoolExecutor(THREADS, "akinon-seals") as pool:
-        for folder, numbers in sorted(inventory.seals.items()):
-            places = [seal_key(inventory.prefix, folder, number) for number in numbers]
-            bodies = dict(zip(numbers, pool.map(read, places), strict=True))
-            yield folder, SealChain.read(inventory.prefix, folder, bodies, vouchers)
+    for folder, numbers in sorted(inventory.seals.items()):
+        places = [seal_key(inventory.prefix, folder, number) for number in numbers]
+        with in_threads(read, places, THREADS, "akinon-seals") as read_bodies:
+            bodies = dict(zip(numbers, read_bodies, strict=True))
+        yield folder, SealChain.read(inventory.prefix, folder, bodies, vouchers)
 
 
 def _whole_chains(bucket: Bucket, inventory: Inventory, known_heads: Collection[str]) -> dict[ChainName, SealChain]:
@@ -199,8 +199,8 @@ def _unsealed(bucket: Bucket, names: Mapping[str, Names]) -> dict[ChainName, lis
         return evidence_of(bucket, key, names[key])
 
     found: defaultdict[ChainName, list[SealedReceipt]] = defaultdict(list)
-    with ThreadPoolExecutor(THREADS, "akinon-receipts") as pool:
-        for key, evidence in zip(new, pool.map(look, new), strict=True):
+    with in_threads(look, new, THREADS, "akinon-receipts") as looked:
+        for key, evidence in zip(new, looked, strict=True):
             _require_right(f"s3://{bucket.name}/{key}", evidence)
             unsealed = set(evidence.names.unsealed)
             for chain, entry in evidence.entries:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +31,7 @@ from airflow_provider_akinon.audit_events.evidence import (
     which_object,
 )
 from airflow_provider_akinon.audit_events.findings import ChainState, Finding, Problem, Report, Status
+from airflow_provider_akinon.audit_events.in_threads import in_threads
 from airflow_provider_akinon.audit_events.inventory import Inventory
 from airflow_provider_akinon.audit_events.records import parse_events
 from airflow_provider_akinon.audit_events.seal import seal_key
@@ -93,14 +93,10 @@ def verify_archive(
     chains = dict(read_chains(bucket, inventory, vouchers))
     checker = _Checker(bucket, names_of(inventory, chains.values()), SealedTime(_sealed(chains.values())), expected)
     checked = []
-    with ThreadPoolExecutor(THREADS, "akinon-verify") as pool:
-        try:
-            for each in pool.map(checker.check, checker.keys):
-                checked.append(each)
-                progress(len(checked), len(checker.keys))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    with in_threads(checker.check, checker.keys, THREADS, "akinon-verify") as checks:
+        for each in checks:
+            checked.append(each)
+            progress(len(checked), len(checker.keys))
     findings = [each.finding for each in checked if each.finding is not None]
     findings += _of_time([entry for each in checked for entry in each.entries], expected)
     findings += _of_seals(prefix, chains, expected)
