@@ -1,10 +1,10 @@
 """The Audit Events API over HTTP: one client, the only room that sends requests.
 
-Two endpoints, as Akinon's "Audit Events" document shows them:
+Two endpoints, as Akinon's "Audit Events" document shows them, below ``/api/v1/remote/{remote_id}/data-warehouse/`` of
+Omnitron's host or ``/api/v1/data-warehouse/`` of a Commerce host:
 
-- ``GET /api/v1/remote/{remote_id}/data-warehouse/audit-events/``: a page of events, and the ``count`` of all that
-  match;
-- ``GET /api/v1/remote/{remote_id}/data-warehouse/audit-events/{uuid}/``: one event.
+- ``GET …/audit-events/``: a page of events, and the ``count`` of all that match;
+- ``GET …/audit-events/{uuid}/``: one event.
 
 What passes (no answer, 429, 5xx, an answer that is not the API's) is tried again within bounds; what does not
 (other 4xx, an untrusted certificate) fails at once. The client refuses to follow the ``next`` and ``previous``
@@ -107,7 +107,7 @@ class AuditEventsApi:
     def __init__(self, settings: Settings, *, attempts: int = ATTEMPTS, clock: Clock = time) -> None:
         self.settings = settings
         extra = settings.extra
-        self._url = f"{settings.base_url}/api/v1/remote/{extra.remote_id}/data-warehouse/audit-events/"
+        self._url = f"{settings.base_url}{settings.api_path}audit-events/"
         self._clock = clock
         self._pace = Pace.shared(settings, clock)
         # requests knows about proxies, certificates and the environment: it makes the connection pool. The pool alone

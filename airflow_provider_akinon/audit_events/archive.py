@@ -33,7 +33,7 @@ from airflow_provider_akinon.audit_events.errors import (
     SourceChanged,
 )
 from airflow_provider_akinon.audit_events.export import Draft, Export
-from airflow_provider_akinon.audit_events.place import Place
+from airflow_provider_akinon.audit_events.place import Place, parts_of_source
 from airflow_provider_akinon.audit_events.reading import Stretch
 from airflow_provider_akinon.audit_events.receipt import (
     CONTENT_TYPE,
@@ -359,12 +359,12 @@ class _Task:
         known = stored.receipts
         sum_before = int(known.last.window_uuids, 16) if known.receipts else 0
         lines = written.count if written else 0
-        host, _, remote_id = self.export.source.partition("/remote/")
+        host, remote_id = parts_of_source(self.export.source)
         receipt = Receipt(
             schema=SCHEMA,
             window=Span(start=self.export.window.start, end=self.export.window.end),
             filters=self.export.filters.as_dict(),
-            source=Source(host=host, remote_id=int(remote_id)),
+            source=Source(host=host, remote_id=remote_id),
             partition_timezone=self.target.timezone,
             format=self.export.format.value,
             redaction=None if self.export.redaction is None else Policy(**self.export.redaction.as_dict()),

@@ -30,6 +30,7 @@ from airflow_provider_akinon.audit_events.encoding import Block, Format, JsonLin
 from airflow_provider_akinon.audit_events.errors import IncompleteWindow, ProtocolError
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.parquet import write_parquet
+from airflow_provider_akinon.audit_events.place import source_name
 from airflow_provider_akinon.audit_events.reading import Count, Reader, Stretch
 from airflow_provider_akinon.audit_events.records import parse_events
 from airflow_provider_akinon.audit_events.redaction import Redaction
@@ -51,7 +52,7 @@ class Export:
     window: Window
     filters: Filters
     source: str
-    """Where the events come from: host and remote id, such as ``shop.example.com/remote/1``."""
+    """Where the events come from; see `place.source_name`."""
     redaction: Redaction | None
     format: Format
     count: int
@@ -142,7 +143,7 @@ def _require_distinct(lines: JsonLines) -> None:
 
 def source_of(settings: Settings) -> str:
     """Return the name of an API and account, for keys and metadata."""
-    return f"{settings.host}/remote/{settings.extra.remote_id}"
+    return source_name(settings.host, settings.extra.remote_id)
 
 
 @dataclass(slots=True)

@@ -144,6 +144,20 @@ def default_prefix(source: str) -> str:
     return f"{DEFAULT_PREFIX}/" + "/".join(map(safe_name, source.split("/")))
 
 
+_REMOTE, _NO_REMOTE_ID = "/remote/", "none"
+
+
+def source_name(host: str, remote_id: int | None) -> str:
+    """Return the name of a source: host and remote id, ``none`` where the API's path has no remote id."""
+    return f"{host}{_REMOTE}{_NO_REMOTE_ID if remote_id is None else remote_id}"
+
+
+def parts_of_source(name: str) -> tuple[str, int | None]:
+    """Return the host and the remote id in the name of a source."""
+    host, _, remote_id = name.partition(_REMOTE)
+    return host, None if remote_id == _NO_REMOTE_ID else int(remote_id)
+
+
 def safe_name(text: str) -> str:
     """Return ``text`` as a name that every store takes, and that no other text has: ``_3A`` in place of a colon."""
     return re.sub(r"[^A-Za-z0-9.-]", lambda found: "".join(f"_{byte:02X}" for byte in found[0].encode()), text)

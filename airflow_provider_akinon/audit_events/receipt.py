@@ -21,7 +21,7 @@ import msgspec
 from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import ArchiveError, InvalidInput
 from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.place import first_and_number, name_of, why_not_of
+from airflow_provider_akinon.audit_events.place import first_and_number, name_of, source_name, why_not_of
 from airflow_provider_akinon.audit_events.records import UUID
 from airflow_provider_akinon.audit_events.settings import ADDRESS_OF_A_HOST, NAME_OF_A_HOST
 from airflow_provider_akinon.audit_events.window import Window, parse_timezone
@@ -81,7 +81,13 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Where the events come from."""
 
     host: Host
-    remote_id: int
+    remote_id: int | None
+    """None where the API's path has no remote id."""
+
+    @property
+    def name(self) -> str:
+        """See `place.source_name`."""
+        return source_name(self.host, self.remote_id)
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

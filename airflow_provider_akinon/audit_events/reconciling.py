@@ -152,7 +152,7 @@ class Reconciler:
         found = [
             each
             for each in self._windows(prefix)
-            if f"{each.last.source.host}/remote/{each.last.source.remote_id}" == source
+            if each.last.source.name == source
             and each.last.window.start < span.end
             and each.last.window.end > span.start
         ]

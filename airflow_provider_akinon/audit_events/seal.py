@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from airflow_provider_akinon.audit_events.errors import ArchiveError
-from airflow_provider_akinon.audit_events.place import safe_name
+from airflow_provider_akinon.audit_events.place import safe_name, source_name
 from airflow_provider_akinon.audit_events.receipt import (
     Count,
     Instant,
@@ -134,12 +134,12 @@ def seal_schema() -> dict[str, Any]:
     return msgspec.json.schema(Seal)
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class ChainName:
     """What the seals of a chain have in common: source and filters."""
 
     host: str
-    remote_id: int
+    remote_id: int | None
     filters: tuple[tuple[str, int], ...]
 
     @classmethod
@@ -148,7 +148,12 @@ class ChainName:
         return cls(source.host, source.remote_id, tuple(sorted(filters.items())))
 
     def __str__(self) -> str:
-        return f"{self.host}/remote/{self.remote_id}" + "".join(f" {name}={value}" for name, value in self.filters)
+        return source_name(self.host, self.remote_id) + "".join(f" {name}={value}" for name, value in self.filters)
+
+    @property
+    def order(self) -> tuple[str, int, tuple[tuple[str, int], ...]]:
+        """What chains are sorted by; one without a remote id comes before its host's others."""
+        return self.host, -1 if self.remote_id is None else self.remote_id, self.filters
 
     @property
     def source(self) -> Source:
@@ -159,7 +164,7 @@ class ChainName:
     def folder(self) -> str:
         """The name of the folder that the seals lie in: another one for each chain."""
         filters = "".join(f"_{name}={value}" for name, value in self.filters)
-        return f"{safe_name(self.host)}_remote_{self.remote_id}{filters}"
+        return source_name(safe_name(self.host), self.remote_id).replace("/", "_") + filters
 
 
 def seal_key(prefix: str, folder: str, number: int) -> str:

@@ -85,7 +85,9 @@ def seal_archive(
     unsealed = _unsealed(bucket, names_of(inventory, chains.values()))
     due = {name: [each for each in mine if each.window.end <= period.end] for name, mine in unsealed.items()}
     # New chains first: the others name them, and a task that is killed in between has named none that is not there.
-    names = sorted({*chains, *(name for name, mine in due.items() if mine)}, key=lambda each: (each in chains, each))
+    names = sorted(
+        {*chains, *(name for name, mine in due.items() if mine)}, key=lambda each: (each in chains, each.order)
+    )
     sealings = []
     for name in names:
         chain = chains.get(name, SealChain((), ()))
@@ -118,7 +120,7 @@ def seal_archive(
             sealings.append(Sealing(name, _store(bucket, seal.signed(key), arguments or {}), written=True))
         elif chain.head is not None:
             sealings.append(Sealing(name, chain.head, written=False))
-    return sorted(sealings, key=lambda sealing: sealing.chain)
+    return sorted(sealings, key=lambda sealing: sealing.chain.order)
 
 
 def read_chains(

@@ -26,13 +26,17 @@ NAME_OF_A_HOST, ADDRESS_OF_A_HOST = r"[a-z0-9._-]+", r"[0-9a-f:.]+(?:%[a-z0-9]+)
 """Patterns. An address of IPv6 stands in brackets in a URL."""
 _HOSTNAME = re.compile(f"{NAME_OF_A_HOST}|{ADDRESS_OF_A_HOST}")
 BARE_KEY = ("", "none")  # Airflow's forms drop a field that is left empty, so there is a word for it too
+NO_REMOTE_ID = "none"
+"""What ``remote_id`` says where the API's path has none. An empty field is not it: clearing one must not switch the
+account."""
 
 
 class Extra(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The connection's extra, with its defaults. Numbers and booleans may come as text."""
 
-    remote_id: Annotated[int, Meta(ge=0)] = 1
-    """The number in the path ``/api/v1/remote/{remote_id}/``."""
+    remote_id: Annotated[int, Meta(ge=0)] | None = 1
+    """The number in the path ``/api/v1/remote/{remote_id}/data-warehouse/`` of Omnitron's host, which the connection
+    has to write; None, written ``none``, for ``/api/v1/data-warehouse/`` of a Commerce host."""
     auth_scheme: Annotated[str, Meta(pattern=r"^[!-~]*$")] = "Token"
     """The word before the key in the Authorization header; ``""`` or ``none`` sends the bare key."""
     timeout: Annotated[float, Meta(gt=0, le=3600)] = 30.0
@@ -68,6 +72,12 @@ class Settings:
     def host(self) -> str:
         """The host, with its port where that is not the scheme's own."""
         return urlsplit(self.base_url).netloc
+
+    @property
+    def api_path(self) -> str:
+        """The path that both endpoints lie below, with a slash at its end."""
+        remote_id = self.extra.remote_id
+        return f"/api/v1/{'' if remote_id is None else f'remote/{remote_id}/'}data-warehouse/"
 
     @property
     def authorization(self) -> str:
@@ -129,6 +139,14 @@ def _parse_extra(given: Mapping[str, Any] | str | None, problems: list[str]) -> 
 
 def _convert(name: str, value: object, wanted: Any) -> Any:
     """Return ``value`` as the type ``wanted``; a number, boolean or object may come as text."""
+    if name == "remote_id":
+        if isinstance(value, str) and value.strip().lower() == NO_REMOTE_ID:
+            return None
+        # Only that word, not every text that JSON might read as null.
+        try:
+            return msgspec.convert(value, Annotated[int, Meta(ge=0)], strict=False)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"{error}; give the number in the path, or 'none' where it has no remote/…") from None
     if name == "proxies" and isinstance(value, str):
         value = _from_json(value)
         if value is None:

@@ -295,7 +295,7 @@ def _require_same(key: str, receipt: Receipt, export: Export) -> None:
     pairs: dict[str, tuple[object, object]] = {
         "window": (receipt.window.as_window(), export.window),
         "filters": (receipt.filters, export.filters.as_dict()),
-        "source": (f"{receipt.source.host}/remote/{receipt.source.remote_id}", export.source),
+        "source": (receipt.source.name, export.source),
         "format": (receipt.format, export.format.value),
     }
     for name, (stored, asked) in pairs.items():

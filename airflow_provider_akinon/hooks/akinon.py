@@ -153,9 +153,12 @@ class AkinonHook(BaseHook):
                 count = api.page({"limit": "1"}).count
         except AkinonError as error:
             return False, _diagnosis(error, settings)
-        return True, f"Connected to {settings.base_url}: the key sees {count} audit events of remote id " + str(
-            settings.extra.remote_id
-        )
+        return True, f"Connected to {settings.base_url}: the key sees {count} audit events of {_account(settings)}"
+
+
+def _account(settings: Settings) -> str:
+    remote_id = settings.extra.remote_id
+    return settings.api_path if remote_id is None else f"remote id {remote_id}"
 
 
 def _diagnosis(error: AkinonError, settings: Settings) -> str:
@@ -170,8 +173,8 @@ def _diagnosis(error: AkinonError, settings: Settings) -> str:
         )
     if isinstance(error, Rejected) and error.status == 404 and "not the API's JSON" not in error.detail:
         return (
-            f"{settings.base_url} has no remote id {settings.extra.remote_id} for this key "
-            f"(404: {error.detail}). Check the remote id"
+            f"{settings.base_url} has no {_account(settings)} for this key (404: {error.detail}). Check the remote id: "
+            "the number in the path of the API's base URL, or 'none' where that has no remote/…"
         )
     if isinstance(error, Rejected | ProtocolError):
         return f"{settings.base_url} does not answer like the Akinon API. Check Host. ({error})"

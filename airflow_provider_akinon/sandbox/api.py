@@ -176,7 +176,7 @@ class AuditEvents(ReadOnlyModelViewSet):
     def initial(self, request: Any, *args: Any, **kwargs: Any) -> None:
         """Check the key, the throttle, and the number in the path."""
         super().initial(request, *args, **kwargs)
-        if kwargs["remote_id"] != OPTIONS.remote_id:
+        if kwargs.get("remote_id") != OPTIONS.remote_id:
             raise NotFound
 
     def get_queryset(self) -> Any:
@@ -196,10 +196,14 @@ class AuditEvents(ReadOnlyModelViewSet):
 
 def urls(view: type[AuditEvents]) -> list[Any]:
     """Return the API's URL patterns, served by ``view``."""
-    root = "api/v1/remote/<int:remote_id>/data-warehouse/audit-events/"
     return [
-        path(root, view.as_view({"get": "list"})),
-        path(root + "<str:uuid>/", view.as_view({"get": "retrieve"})),
+        each
+        for before in ("remote/<int:remote_id>/", "")
+        for root in (f"api/v1/{before}data-warehouse/audit-events/",)
+        for each in (
+            path(root, view.as_view({"get": "list"})),
+            path(root + "<str:uuid>/", view.as_view({"get": "retrieve"})),
+        )
     ]
 
 

@@ -6,11 +6,17 @@ import json
 from urllib.parse import quote
 
 
-def connection_json(url: str, key: str, remote_id: int) -> str:
+def list_path(remote_id: int | None) -> str:
+    """Return the path of the list endpoint; None for the one without ``remote/…``."""
+    return f"/api/v1/{'' if remote_id is None else f'remote/{remote_id}/'}data-warehouse/audit-events/"
+
+
+def connection_json(url: str, key: str, remote_id: int | None) -> str:
     """Return the connection as JSON; ``url`` is scheme, host and port."""
-    return json.dumps({"conn_type": "akinon", "host": url, "password": key, "extra": {"remote_id": remote_id}})
+    extra = {"remote_id": "none" if remote_id is None else remote_id}
+    return json.dumps({"conn_type": "akinon", "host": url, "password": key, "extra": extra})
 
 
-def connection_uri(url: str, key: str, remote_id: int) -> str:
+def connection_uri(url: str, key: str, remote_id: int | None) -> str:
     """Return the connection as a URI; ``url`` is scheme, host and port."""
-    return f"akinon://:{quote(key, safe='')}@{quote(url, safe='')}/?remote_id={remote_id}"
+    return f"akinon://:{quote(key, safe='')}@{quote(url, safe='')}/?remote_id={'none' if remote_id is None else remote_id}"

@@ -155,7 +155,7 @@ def _listing(s3: LocalS3) -> dict[str, tuple[Any, ...]]:
 
 def _event(sandbox: Sandbox, uuid: str) -> dict[str, Any]:
     """Return an event as the API gives it now."""
-    path = f"/api/v1/remote/{sandbox.remote_id}/data-warehouse/audit-events/{uuid}/"
+    path = f"{urlsplit(sandbox.list_url).path}{uuid}/"
     with closing(http.client.HTTPConnection(urlsplit(sandbox.url).netloc, timeout=20)) as connection:
         connection.request("GET", path, headers={"Authorization": f"Token {sandbox.key}"})
         event: dict[str, Any] = json.loads(connection.getresponse().read())

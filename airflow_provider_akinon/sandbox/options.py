@@ -36,7 +36,7 @@ class Options:
     key: str
     narrow_key: str | None
     bare_key: bool
-    remote_id: int
+    remote_id: int | None
     page_size: int
     max_limit: int
     throttle: str | None
@@ -136,7 +136,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--narrow-key", type=_key, metavar="KEY", help="a second key, that sees only events of a user")
     add("--bare-key", action="store_true", help="accept the key also without 'Token' before it")
     add("--freeze-users", action="store_true", help="show users as they were at the event (default: as they are now)")
-    add("--remote-id", type=_number(int, 0), default=1, metavar="N", help="number in the path (default: 1)")
+    add(
+        "--remote-id",
+        type=_remote_id,
+        default=1,
+        metavar="N",
+        help="number in the path, or none for a path without remote/… (default: 1)",
+    )
     add("--page-size", type=_number(int, 1), default=20, metavar="N", help="events of a page without limit= (20)")
     add("--max-limit", type=_number(int, 1), default=200, metavar="N", help="larger limit= become this one (200)")
     add("--throttle", type=_rate, metavar="RATE", help="requests allowed, such as 100/min")
@@ -196,6 +202,10 @@ def _number(kind: type[int] | type[float], least: float, most: float | None = No
         return value
 
     return convert
+
+
+def _remote_id(text: str) -> float | None:
+    return None if text == "none" else _number(int, 0)(text)
 
 
 def _instant(text: str) -> datetime:

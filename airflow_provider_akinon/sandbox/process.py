@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from airflow_provider_akinon.sandbox.connection import connection_json, connection_uri
+from airflow_provider_akinon.sandbox.connection import connection_json, connection_uri, list_path
 from airflow_provider_akinon.sandbox.database import Database
 from airflow_provider_akinon.sandbox.generate import Shop
 
@@ -45,8 +45,10 @@ class Sandbox:
         """Scheme, host and port."""
         self.key: str = facts["key"]
         """The API key."""
-        self.remote_id: int = facts["remote_id"]
-        """The number in the path."""
+        self.remote_id: int | None = facts["remote_id"]
+        """The number in the path; None where the path has no ``remote/…``."""
+        self.list_url = self.url + list_path(self.remote_id)
+        """The list endpoint; an event's lies below it."""
 
     @classmethod
     def start(cls, *, startup_timeout: float = STARTUP_TIMEOUT, **flags: object) -> Sandbox:

@@ -18,7 +18,7 @@ import django
 from django.conf import settings
 from waitress import create_server
 
-from airflow_provider_akinon.sandbox.connection import connection_json
+from airflow_provider_akinon.sandbox.connection import connection_json, list_path
 from airflow_provider_akinon.sandbox.database import BUSY_TIMEOUT, Database
 from airflow_provider_akinon.sandbox.generate import Shop
 from airflow_provider_akinon.sandbox.options import Options
@@ -128,7 +128,7 @@ def _announce(options: Options, port: int, database: Path) -> None:
             flush=True,
         )
         return
-    endpoint = f"{url}/api/v1/remote/{options.remote_id}/data-warehouse/audit-events/"
+    endpoint = url + list_path(options.remote_id)
     header = shlex.quote(f"Authorization: Token {options.key}")
     query = "?sort=-timestamp&limit=1"
     connection = shlex.quote(connection_json(url, options.key, options.remote_id))

@@ -136,7 +136,7 @@ def spread(span: Span, number: int) -> list[datetime]:
 
 
 def url_of(api: Sandbox) -> str:
-    return f"{api.url}/api/v1/remote/{api.remote_id}/data-warehouse/audit-events/"
+    return api.list_url
 
 
 def get(api: Sandbox, url: str, **params: str) -> requests.Response:

@@ -18,7 +18,7 @@ class Client(requests.Session):
     def __init__(self, sandbox: Sandbox) -> None:
         super().__init__()
         self.trust_env = False
-        self.url = f"{sandbox.url}/api/v1/remote/{sandbox.remote_id}/data-warehouse/audit-events/"
+        self.url = sandbox.list_url
         self.headers["Authorization"] = f"Token {sandbox.key}"
 
     def list(self, **params: Any) -> requests.Response:

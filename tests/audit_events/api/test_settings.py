@@ -52,6 +52,8 @@ BUNDLE = str(Path(__file__))
 FROM_TEXT: list[tuple[str, str, object]] = [
     ("remote_id", "7", 7),
     ("remote_id", "0", 0),
+    ("remote_id", "none", None),
+    ("remote_id", " None ", None),
     ("auth_scheme", "Bearer", "Bearer"),
     ("auth_scheme", "", ""),
     ("timeout", "12.5", 12.5),
@@ -77,7 +79,8 @@ def test_every_extra_field_may_come_as_text(name: str, text: str, value: object)
     got = getattr(parse(extra=json.dumps({name: text})).extra, name)
 
     assert (got, type(got)) == (value, type(value))
-    assert getattr(parse(extra={name: value}).extra, name) == value
+    if value is not None:  # which is a field left empty
+        assert getattr(parse(extra={name: value}).extra, name) == value
 
 
 def test_the_text_table_covers_every_field() -> None:
@@ -106,6 +109,8 @@ def test_the_extra_may_be_missing(extra: Any) -> None:
         ("remote_id", "one"),
         ("remote_id", 1.5),
         ("remote_id", True),
+        ("remote_id", "null"),
+        ("remote_id", "no"),
         ("auth_scheme", "two words"),
         ("auth_scheme", "Tokén"),
         ("auth_scheme", "Token\r\nX-Other:"),
@@ -318,3 +323,23 @@ def test_no_text_of_the_settings_holds_the_key(show: Any) -> None:
     """The settings may be logged: the host is shown, the key is not."""
     assert KEY not in show(parse())
     assert "shop.example.com" in show(parse())
+
+
+@pytest.mark.parametrize(
+    ("extra", "path"),
+    [
+        ({}, "/api/v1/remote/1/data-warehouse/"),
+        ({"remote_id": None}, "/api/v1/remote/1/data-warehouse/"),
+        ({"remote_id": ""}, "/api/v1/remote/1/data-warehouse/"),
+        ({"remote_id": 0}, "/api/v1/remote/0/data-warehouse/"),
+        ({"remote_id": "none"}, "/api/v1/data-warehouse/"),
+    ],
+)
+def test_the_two_documented_paths(extra: dict[str, Any], path: str) -> None:
+    """The word ``none`` gives the path without a remote id; a field that was cleared stays with the default."""
+    assert parse(extra=extra).api_path == path
+
+
+def test_a_wrong_remote_id_is_told_the_word() -> None:
+    """Whoever writes something else for no remote id learns what to write."""
+    assert "give the number in the path, or 'none' where it has no remote/…" in problems(extra={"remote_id": "null"})

@@ -222,6 +222,10 @@ def test_names() -> None:
     assert ChainName.of(seal_of(1, None).source, {"user": 42}).folder == FOLDER
     assert key_of(7) == f"logs/_seals/{FOLDER}/_000007.seal.json"
     assert place_in_chain(f"{FOLDER}/_000007.seal.json") == (FOLDER, 7)
+    without = ChainName.of(Source(host="shop.example.com", remote_id=None), {})
+    assert (str(without), without.folder) == ("shop.example.com/remote/none", "shop.example.com_remote_none")
+    others = [ChainName.of(Source(host="shop.example.com", remote_id=number), {}) for number in (10, 9)]
+    assert sorted([*others, without], key=lambda each: each.order) == [without, *reversed(others)]
     assert [number for _, number in map(place_in_chain, (f"a/_{n:06d}.seal.json" for n in (9, 10, 10**6)))] == [
         9,
         10,

@@ -283,6 +283,16 @@ def test_the_generated_events_are_awkward(client: Client) -> None:
     assert office / 3000 > 0.5, "nine hours of Istanbul's working day"
 
 
+def test_the_base_url_without_a_remote_id(faulty) -> None:
+    """One sandbox serves one of the two documented base URLs, list and detail, and answers 404 at the other."""
+    _, client = faulty(events=3, remote_id="none")
+    assert client.url.endswith("/api/v1/data-warehouse/audit-events/")
+    [event] = client.results(limit=1)
+    assert client.get(f"{client.url}{event['uuid']}/").json()["uuid"] == event["uuid"]
+    client.url = client.url.replace("/v1/", "/v1/remote/1/")
+    assert (client.list().status_code, client.list().json()) == (404, {"detail": "Not found."})
+
+
 def test_throttle_bare_key_and_other_settings(faulty) -> None:
     """A bare key, another key, remote id, page size and largest limit are what the flags say; throttling is DRF's."""
     sandbox, client = faulty(
