@@ -23,8 +23,8 @@ FIELDS: dict[str, dict[str, Any]] = {
     "remote_id": {
         "label": "Remote id",
         "description": (
-            "The number in the API's path /api/v1/remote/<remote id>/data-warehouse. Write 'none' where the path has no "
-            "'remote/…': /api/v1/data-warehouse."
+            "The number in the API's path /api/v1/remote/<remote id>/data-warehouse. Write 'none' for the path "
+            "without 'remote/…', /api/v1/data-warehouse."
         ),
         # Text, as a number field could not take the word.
         "schema": {"type": ["string", "null"], "default": str(_DEFAULT.remote_id)},

@@ -183,6 +183,8 @@ EXAMPLES: list[AkinonError] = [
     errors.Unreachable("x"),
     errors.UntrustedServer("x"),
     errors.ProtocolError("x"),
+    errors.WrongServer("x", status=403),
+    errors.UnreadableRecord("x", uuid=None),
     errors.RedirectRefused("x"),
     errors.UnrequestedEvent("x"),
     errors.IncompleteWindow("x", expected=1, read=0),

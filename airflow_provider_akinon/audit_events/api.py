@@ -7,8 +7,10 @@ Omnitron's host or ``/api/v1/data-warehouse/`` of a Commerce host:
 - ``GET …/audit-events/{uuid}/``: one event.
 
 What passes (no answer, 429, 5xx, an answer that is not the API's) is tried again within bounds; what does not
-(other 4xx, an untrusted certificate) fails at once. The client refuses to follow the ``next`` and ``previous``
-of an answer, or a redirect to another origin: either would hand the key to whoever stands there. It trusts nothing
+(the API's own 4xx, an untrusted certificate) fails at once. A 4xx that is not the API's own is the page of an edge:
+it passes once the API has answered, and before, it is what answers at this host, for good. The client refuses to
+follow the ``next`` and ``previous`` of an answer, or a redirect to another origin: either would hand the key to
+whoever stands there. It trusts nothing
 that an answer says: a request has limits of time and size, and its errors show what the API wrote without the key,
 on one line, and cut.
 """
@@ -59,13 +61,21 @@ from airflow_provider_akinon.audit_events.errors import (
     Throttled,
     Unavailable,
     Unreachable,
+    UnreadableRecord,
     UntrustedServer,
+    WrongServer,
 )
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.foreign_text import shown
 from airflow_provider_akinon.audit_events.limits import LimitedReading, Limits
 from airflow_provider_akinon.audit_events.pace import Clock, Pace
-from airflow_provider_akinon.audit_events.records import Page, parse_page, parse_record, parse_requested_events
+from airflow_provider_akinon.audit_events.records import (
+    Page,
+    parse_page,
+    parse_record,
+    parse_requested_events,
+    without_mark,
+)
 from airflow_provider_akinon.audit_events.secrecy import holds_key, keeping_secret
 from airflow_provider_akinon.audit_events.settings import Settings
 from airflow_provider_akinon.audit_events.window import Window, format_instant, parse_instant
@@ -104,8 +114,13 @@ class AuditEventsApi:
     ``attempts`` bounds the tries of one request; ``clock`` is what it waits by, the module ``time``.
     """
 
+    has_answered: bool
+    """Whether the API itself has answered in this task, through this client or, as its owner says, another one: it is
+    there, and an edge that stands before it may refuse for a while."""
+
     def __init__(self, settings: Settings, *, attempts: int = ATTEMPTS, clock: Clock = time) -> None:
         self.settings = settings
+        self.has_answered = False
         extra = settings.extra
         self._url = f"{settings.base_url}{settings.api_path}audit-events/"
         self._clock = clock
@@ -222,7 +237,12 @@ class AuditEventsApi:
                 self._pace.push_back(PUSH_BACK if refusal.retry_after is None else refusal.retry_after)
             raise refusal
         try:
-            return decode(body)
+            decoded = decode(body)
+            self.has_answered = True
+            return decoded
+        except UnreadableRecord as error:
+            asked = [params[name] for name in ("timestamp__gte", "timestamp__lt") if name in params]
+            raise error.asked_for(f"[{', '.join(asked)})" if asked else url) from error
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
             kind = shown(response.headers.get("Content-Type", "no content type"))
             raise ProtocolError(
@@ -294,7 +314,10 @@ class AuditEventsApi:
 
     def _refusal(self, response: BaseHTTPResponse, body: bytes) -> ApiError:
         status = response.status
-        detail = _detail(response, body)
+        own = _detail(body)
+        # A server error in JSON may be a gateway's.
+        self.has_answered |= own is not None and status < 500
+        detail = own or _not_the_apis(response)
         message = f"The Akinon API answered {status}: {detail}"
         retry_after = _retry_after(response.headers.get("Retry-After"))
         if status == 429 or (status == 503 and retry_after is not None):
@@ -302,9 +325,22 @@ class AuditEventsApi:
             return Throttled(message + pause, status=status, retry_after=retry_after)
         if status >= 500 or status == 408:
             return Unavailable(message, status=status)
-        if 400 <= status < 500:
+        if 400 <= status < 500 and own is not None:
             return Rejected(f"{message} ({self._url})", status=status, detail=detail)
+        if 400 <= status < 500:
+            return self._foreign_refusal(status, detail)
         return ProtocolError(f"{message} ({self._url})")
+
+    def _foreign_refusal(self, status: int, detail: str) -> ProtocolError:
+        """Return the error of a refusal that is not the API's own."""
+        said = f"Not the Akinon API, but something before it, answered {status}: {detail} ({self._url})"
+        if self.has_answered:
+            return ProtocolError(f"{said}. The API has answered in this task, so this may pass, as in a deploy")
+        return WrongServer(
+            f"{said}. Check Host, the base URL (the remote id, or 'none' for the path without remote/…), and what "
+            "stands between the workers and the API: a firewall, a proxy, a list of allowed addresses",
+            status=status,
+        )
 
 
 _CODINGS = {"identity": False, "": False, "gzip": True, "x-gzip": True}
@@ -351,21 +387,28 @@ def _pieces(response: BaseHTTPResponse) -> Iterator[bytes]:
         yield piece
 
 
-def _detail(response: BaseHTTPResponse, body: bytes) -> str:
-    """Return the API's own message, shortened."""
+def _detail(body: bytes) -> str | None:
+    """Return the API's own message, shortened; None where the body is not JSON as the API refuses with."""
     try:
-        answer = json.loads(body if len(body) <= _MOST_PARSED else b"")
+        answer = json.loads(without_mark(body) if len(body) <= _MOST_PARSED else b"")
+        # A number or a word of plain text would be JSON too.
+        if not isinstance(answer, dict | list):
+            return None
         detail = answer.get("detail") if isinstance(answer, dict) else None
         return shown(detail if isinstance(detail, str) else json.dumps(answer, ensure_ascii=False), _MOST_DETAIL)
     except (ValueError, RecursionError):
-        kind = response.headers.get("Content-Type", "").partition(";")[0] or "unknown type"
-        return f"{shown(response.reason or 'no reason')} (a body of {shown(kind)}, not the API's JSON)"
+        return None
+
+
+def _not_the_apis(response: BaseHTTPResponse) -> str:
+    kind = response.headers.get("Content-Type", "").partition(";")[0] or "unknown type"
+    return f"{shown(response.reason or 'no reason')} (a body of {shown(kind)}, not the API's JSON)"
 
 
 def _listed(body: bytes) -> dict[str, Any]:
     """Return a page as the API gives it, which has what a page has to have."""
     parse_page(body)
-    listed: dict[str, Any] = json.loads(body)
+    listed: dict[str, Any] = json.loads(without_mark(body))
     return listed
 
 

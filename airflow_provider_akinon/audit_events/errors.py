@@ -11,6 +11,8 @@
     │   ├── Unreachable         no answer: name not found, refused, reset, timed out
     │   │   └── UntrustedServer the server's certificate does not verify                      permanent
     │   ├── ProtocolError       an answer that is not the Audit Events API's
+    │   │   ├── WrongServer     a refusal that is not, where the API has not answered before  permanent
+    │   │   └── UnreadableRecord a record of an answer that is whole otherwise                permanent
     │   ├── RedirectRefused     a redirect that would take the key to another server          permanent
     │   └── UnrequestedEvent    a record outside the window or the filters that were asked    permanent
     ├── IncompleteWindow        the numbers do not prove that every event was read
@@ -111,6 +113,30 @@ class UntrustedServer(Unreachable):
 
 class ProtocolError(ApiError):
     """An answer that is not the Audit Events API's: HTML, truncated JSON, a missing ``count``."""
+
+
+class WrongServer(ProtocolError):
+    """A refusal with ``status`` 4xx that is not the API's own, from a server that has not answered as the API yet."""
+
+    permanent = True
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class UnreadableRecord(ProtocolError):
+    """A record that is no audit event, or no JSON, in an answer that is the API's: ``uuid`` where it has one."""
+
+    permanent = True
+
+    def __init__(self, message: str, *, uuid: str | None) -> None:
+        super().__init__(message)
+        self.uuid = uuid
+
+    def asked_for(self, what: str) -> UnreadableRecord:
+        """Return the same error, which says what was asked for, too."""
+        return type(self)(f"{self} It came when {what} was asked for.", uuid=self.uuid)
 
 
 class RedirectRefused(ApiError):

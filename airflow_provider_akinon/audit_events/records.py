@@ -4,7 +4,7 @@ A record passes through untouched: unknown fields, huge integers, ``1.10`` and t
 only white space between tokens goes, so that a record is one line. Each record is checked against what was asked
 for, since an API of this kind ignores a parameter that it does not know. This module refuses counts that are none,
 and records without a ``uuid``, or a ``timestamp`` with a time zone; of those that come from the API also each whose
-``uuid`` is no UUID of 36 characters.
+``uuid`` is no UUID of 36 characters. A record that cannot be read is named, as far as it says who it is.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated, NamedTuple, TypeVar, cast
 
 import msgspec
 
-from airflow_provider_akinon.audit_events.errors import ProtocolError, UnrequestedEvent
+from airflow_provider_akinon.audit_events.errors import ProtocolError, UnreadableRecord, UnrequestedEvent
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.foreign_text import shown
+from airflow_provider_akinon.audit_events.unreadable import require_readable, unreadable
 from airflow_provider_akinon.audit_events.window import MILLISECOND, Window, format_instant
 
 T = TypeVar("T")
@@ -61,9 +63,9 @@ def parse_page(body: bytes) -> Page:
 
     :raises msgspec.DecodeError: it is not the API's JSON.
     :raises UnicodeDecodeError: it is not UTF-8, which the decoder does not look at in what it skips.
+    :raises UnreadableRecord: it is whole, and one of its records is not JSON, or nested too deeply.
     """
-    _require_utf8(body)
-    page = _tolerant(_compact, body)
+    page = _compacted(body, is_page=True)
     _require_records(page)
     try:
         return _decode_page(page)
@@ -99,8 +101,7 @@ def parse_record(body: bytes) -> bytes:
     :raises UnicodeDecodeError: it is not UTF-8.
     :raises ProtocolError: see `parse_requested_events`.
     """
-    _require_utf8(body)
-    event = parse_event(_tolerant(_compact, body))
+    event = parse_event(_compacted(body, is_page=False))
     _require_uuid(event)
     return event.line
 
@@ -145,15 +146,15 @@ _MOST_FILTERED = 64 * 1024
 """Bytes of a field that is compared with a filter: a user is an object of some fields."""
 
 
-def parse_event(line: bytes) -> Event:
-    """Return the event of a record that is on one line.
+def parse_event(line: bytes, place: int | None = None) -> Event:
+    """Return the event of a record that is on one line, and has a ``place`` in its page, from 1 on.
 
     :raises ProtocolError: the record has no ``uuid``, or no ``timestamp`` with a time zone.
     """
     try:
         fields = _tolerant(_decode_fields, line)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise ProtocolError(f"The API returned a record that is not an audit event: {shown(str(error))}") from error
+        raise unreadable(line, place, error) from error
     try:
         return Event(fields.timestamp.astimezone(UTC), fields.uuid, line)
     except OverflowError:
@@ -173,7 +174,7 @@ def parse_events(lines: list[bytes]) -> list[Event]:
             Event(each.timestamp.astimezone(UTC), each.uuid, line) for each, line in zip(fields, lines, strict=True)
         ]
     except (msgspec.DecodeError, ValueError, RecursionError, OverflowError):
-        return [parse_event(line) for line in lines]
+        return [parse_event(line, place) for place, line in enumerate(lines, 1)]
 
 
 def parse_requested_events(page: Page, window: Window, filters: Filters) -> list[Event]:
@@ -182,7 +183,10 @@ def parse_requested_events(page: Page, window: Window, filters: Filters) -> list
     :raises ProtocolError: see `parse_event`; or a uuid is not a UUID in its usual form.
     :raises UnrequestedEvent: one lies outside ``window``, or does not match ``filters``.
     """
-    events = parse_events([bytes(record) for record in page.results])
+    try:
+        events = parse_events([bytes(record) for record in page.results])
+    except UnreadableRecord as error:
+        raise error.asked_for(str(window)) from error
     asked = filters.as_dict()
     for event in events:
         _require_uuid(event)
@@ -276,12 +280,28 @@ def _tolerant(decode: Callable[[bytes], T], record: bytes) -> T:
         return decoded
 
 
+def without_mark(body: bytes) -> bytes:
+    """Return ``body`` without a byte order mark, which some servers write before JSON."""
+    return body.removeprefix(codecs.BOM_UTF8)
+
+
 def _require_utf8(body: bytes) -> None:
     """Raise UnicodeDecodeError where ``body`` is not UTF-8; in pieces, as all of its text would double the memory."""
     decode = codecs.getincrementaldecoder("utf-8")().decode
     for start in range(0, len(body), _PIECE):
         decode(body[start : start + _PIECE])
     decode(b"", final=True)
+
+
+def _compacted(body: bytes, *, is_page: bool) -> bytes:
+    """Return what an answer's body holds, on one line; raises what `parse_page` does."""
+    body = without_mark(body)
+    _require_utf8(body)
+    try:
+        return _tolerant(_compact, body)
+    except (msgspec.DecodeError, RecursionError):
+        require_readable(body, partial(_tolerant, _compact), is_page=is_page)
+        raise
 
 
 def _compact(record: bytes) -> bytes:

@@ -21,6 +21,7 @@ from airflow_provider_akinon.audit_events.errors import (
     ProtocolError,
     Rejected,
     UntrustedServer,
+    WrongServer,
 )
 from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.filters import Filters
@@ -171,11 +172,11 @@ def _diagnosis(error: AkinonError, settings: Settings) -> str:
             f"scheme: it is {'the default' if is_default else 'another one'} now; Akinon's APIs take 'Token', some "
             "take the bare key ('none')"
         )
-    if isinstance(error, Rejected) and error.status == 404 and "not the API's JSON" not in error.detail:
+    if isinstance(error, Rejected) and error.status == 404:
         return (
-            f"{settings.base_url} has no {_account(settings)} for this key (404: {error.detail}). Check the remote id: "
-            "the number in the path of the API's base URL, or 'none' where that has no remote/…"
+            f"{settings.base_url} has no {_account(settings)} for this key (404: {error.detail}). "
+            "Check the remote id: the number in the path of the API's base URL, or 'none' where that has no remote/…"
         )
-    if isinstance(error, Rejected | ProtocolError):
+    if isinstance(error, Rejected | ProtocolError) and not isinstance(error, WrongServer):
         return f"{settings.base_url} does not answer like the Akinon API. Check Host. ({error})"
     return str(error)

@@ -19,4 +19,5 @@ def connection_json(url: str, key: str, remote_id: int | None) -> str:
 
 def connection_uri(url: str, key: str, remote_id: int | None) -> str:
     """Return the connection as a URI; ``url`` is scheme, host and port."""
-    return f"akinon://:{quote(key, safe='')}@{quote(url, safe='')}/?remote_id={'none' if remote_id is None else remote_id}"
+    number = "none" if remote_id is None else remote_id
+    return f"akinon://:{quote(key, safe='')}@{quote(url, safe='')}/?remote_id={number}"

@@ -144,6 +144,8 @@ class AuditEventsSensor(BaseSensorOperator):
             filters = Filters.parse(self.filters)
             awaited = Awaited(request.resolve(context), filters, self.min_events, self.settled_for, self.max_lateness)
             with AkinonHook(self.akinon_conn_id).get_conn() as api:
+                # A sensor is rescheduled only where the API has answered.
+                api.has_answered = before is not None or bool(context.get("task_reschedule_count"))
                 sighting, over = look(api, awaited, before, datetime.now(UTC))
         self.log.info("%s holds %d matching events%s", awaited.window, sighting.count, "" if over else "; waiting")
         return awaited, sighting, over

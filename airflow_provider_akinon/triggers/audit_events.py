@@ -88,12 +88,14 @@ async def _ask_patiently(conn_id: str, question: Callable[[AuditEventsApi], T], 
 def _look_at_window(
     api: AuditEventsApi, awaited: waiting.Awaited, before: waiting.Sighting | None
 ) -> tuple[waiting.Sighting, bool]:
+    api.has_answered = True  # to the sensor, which looked first
     return waiting.look(api, awaited, before, datetime.now(UTC))
 
 
 def _look_for_arrivals(
     api: AuditEventsApi, filters: Filters, since: datetime, cursor: arrivals.Cursor, overlap: timedelta
 ) -> tuple[arrivals.Batch | None, arrivals.Cursor]:
+    api.has_answered = cursor != arrivals.Cursor(since)
     return arrivals.look(api, filters, since, cursor, overlap, datetime.now(UTC))
 
 

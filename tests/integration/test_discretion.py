@@ -29,7 +29,7 @@ from airflow_provider_akinon.hooks.akinon import AkinonHook
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from tests.support.exporting import Span, execute, export, objects, spread, the_object
-from tests.support.http_server import free_port
+from tests.support.http_server import Answer, Server, free_port
 from tests.support.servers import Connect, Hostile
 from tests.support.wire import Wire
 
@@ -202,6 +202,21 @@ def test_a_certificate_of_ones_own(
 
     assert the_object(s3, bucket).uuids == guarded.uuids(*day)
     assert len(secured.requests) >= 4
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_the_test_button_does_not_blame_the_key_for_an_edge(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that is not the API's own says nothing about the key, or the remote id of an account."""
+    with Server(Answer(status, b"<html>No.</html>", {"Content-Type": "text/html"})) as server:
+        connection = {"conn_type": "akinon", "host": server.url, "password": KEY}
+        monkeypatch.setenv("AIRFLOW_CONN_AKINON_DEFAULT", json.dumps(connection))
+        working, message = AkinonHook().test_connection()
+
+    assert working is False
+    assert "API key" not in message
+    assert "refuses the key" not in message
+    for place in ("Check Host", "the base URL", "between the workers and the API"):
+        assert place in message
 
 
 def test_plain_http_where_tls_is_meant(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_akinon.audit_events.errors import Unavailable
+from airflow_provider_akinon.audit_events.errors import ProtocolError, Unavailable
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sensors.audit_events import AuditEventsSensor
 from tests.support.exporting import SECOND, Span, list_requests, spread
+from tests.support.http_server import Answer, Server, page
 from tests.support.servers import Connect, Hostile
 
 
@@ -78,3 +80,22 @@ def test_an_outage_can_be_retried(hostile: Hostile, day: Span) -> None:
 
 def _numbered(day: Span, number: int) -> list[tuple[int, Any]]:
     return list(enumerate(spread(day, number)))
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_edges_page_passes_once_the_api_has_answered(monkeypatch: pytest.MonkeyPatch, day: Span) -> None:
+    """Before the first look has an answer it is final; after that, and after a reschedule, it is as a 502."""
+    edge = Answer(403, b"<html>", {"Content-Type": "text/html"})
+    with Server(edge) as server:
+        connection = {"conn_type": "akinon", "host": server.url, "password": "k"}
+        monkeypatch.setenv("AIRFLOW_CONN_AKINON_DEFAULT", json.dumps(connection))
+        sensor = AuditEventsSensor(task_id="wait", start=day.start, end=day.end)
+        with pytest.raises(AirflowFailException, match="Check Host, the base URL"):
+            sensor.poke({})
+        server.answers[:] = [page(0), edge, edge, page(0), edge]
+        assert [bool(sensor.poke({})), bool(sensor.poke({}))] == [False, False]
+        with pytest.raises(ProtocolError, match="The API has answered in this task"):
+            sensor.poke({})
+        anew = AuditEventsSensor(task_id="wait", start=day.start, end=day.end, mode="reschedule")
+        with pytest.raises(ProtocolError, match="The API has answered in this task"):
+            anew.poke({"task_reschedule_count": 1})

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -94,6 +95,19 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses after failures are as many as ever, and short."""
     monkeypatch.setattr(triggers, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(triggers, "LONGEST_TO_HAND_OVER", 0.05)
+
+
+def test_an_edges_page_is_looked_over_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sensor's own look was answered: what refuses then, and is not the API, is waited for as a 502 is."""
+    edge = Answer(403, b"Forbidden", {"Content-Type": "text/plain"})
+    record = f'{{"uuid": "{uuid4()}", "timestamp": "{DAY.start.isoformat()}", "user": {{"pk": 42}}}}'
+    with Server(edge, edge, page(1, record)) as server:
+        connect_to(server.port, monkeypatch)
+        assert [payload["status"] for payload in fire(waiting_trigger())] == ["done"]
+        server.answers[:] = [edge]
+        [payload] = fire(waiting_trigger())
+
+    assert (payload["status"], payload["permanent"]) == ("failed", False)
 
 
 # Waiting for a window. ----------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import logging
 import re
 import threading
@@ -10,10 +11,11 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -32,8 +34,10 @@ from airflow_provider_akinon.audit_events.errors import (
     Throttled,
     Unavailable,
     Unreachable,
+    UnreadableRecord,
     UnrequestedEvent,
     UntrustedServer,
+    WrongServer,
 )
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.settings import Settings
@@ -338,14 +342,129 @@ def test_a_refusal_fails_at_once_with_the_apis_own_message(status: int, body: ob
     assert clock.waits == []
 
 
-def test_a_refusal_that_is_not_the_apis_says_so() -> None:
-    """A 404 of some other web server shows that it is HTML, and not the HTML."""
-    answer = Answer(404, b"<html>" + b"x" * 10_000, {"Content-Type": "text/html; charset=utf-8"})
+EDGES = {
+    "html": Answer(403, b"<html>" + b"x" * 10_000, {"Content-Type": "text/html; charset=utf-8"}),
+    "text": Answer(401, b"Unauthorized", {"Content-Type": "text/plain"}),
+    "a-number": Answer(404, b"404", {"Content-Type": "text/plain"}),
+    "a-word": Answer(403, b'"Forbidden"', {"Content-Type": "application/json"}),
+    "empty": Answer(404, b"", {}),
+    "cut": Answer(400, b'{"detail": "Inv', {"Content-Type": "application/json"}),
+}
+"""Refusals of what stands before the API."""
+
+
+@pytest.mark.parametrize("answer", EDGES.values(), ids=EDGES)
+def test_a_refusal_of_something_else_is_final_before_the_api_has_answered(answer: Answer) -> None:
+    """A page of some other server is asked once, names what to check, and is shown as what it is, not whole."""
     with Server(answer) as server, client(server.url) as api:
         error = failure(api)
 
-    assert isinstance(error, Rejected)
-    assert error.detail == "Not Found (a body of text/html, not the API's JSON)"
+    assert isinstance(error, WrongServer)
+    assert (error.status, error.permanent, len(server.requests)) == (answer.status, True, 1)
+    assert re.search(r"\(a body of [a-z/ ]+, not the API's JSON\)", str(error))
+    for place in ("Check Host", "the base URL", "between the workers and the API", server.url):
+        assert place in str(error)
+    assert len(str(error)) < 600
+
+
+@pytest.mark.parametrize(
+    "first", [page(5), problem(429, {"detail": "Slow down."}, Retry_After="0")], ids=["page", "429"]
+)
+@pytest.mark.parametrize("answer", EDGES.values(), ids=EDGES)
+def test_a_refusal_of_something_else_passes_once_the_api_has_answered(answer: Answer, first: Answer) -> None:
+    """An edge in a deploy is waited for, as a 502 is; where it stays, another try of the task may succeed."""
+    clock = FakeClock()
+    with Server(first, answer, answer, page(6)) as server, client(server.url, clock=clock) as api:
+        api.page({})
+        assert first.status == 429 or api.page({}).count == 6
+        server.answers[:] = [answer]
+        error = failure(api)
+
+    assert type(error) is ProtocolError
+    assert not error.permanent
+    assert "The API has answered in this task" in str(error)
+    assert len(server.requests) == 4 + ATTEMPTS
+
+
+def test_the_apis_own_refusal_is_final_at_any_time() -> None:
+    """A JSON refusal after a page is asked once, and is told from an edge's."""
+    with Server(page(5), problem(403, {"detail": "Gone."})) as server, client(server.url) as api:
+        api.page({})
+        assert isinstance(failure(api), Rejected)
+
+    assert len(server.requests) == 2
+
+
+def test_an_edges_404_is_no_event_that_is_gone() -> None:
+    """Only the API itself can say that an event is not there."""
+    with Server(page(5), EDGES["a-number"]) as server, client(server.url) as api:
+        api.page({})
+        assert isinstance(failure(api, lambda api: api.get_record(UUID_)), ProtocolError)
+
+
+def test_a_mark_before_the_json_is_skipped() -> None:
+    """A byte order mark before a page, an event and a refusal changes nothing."""
+    mark = b"\xef\xbb\xbf"
+    whole, event = page(1, RECORD), Answer(body=mark + RECORD.encode())
+    refusal = Answer(403, mark + b'{"detail": "No."}')
+    marked = replace(whole, body=mark + whole.body)
+    with Server(marked, marked, event, event, refusal) as server, client(server.url) as api:
+        assert api.count(WINDOW, Filters()) == 1
+        assert api.list_page(limit=1)["results"] == [json.loads(RECORD)]
+        assert api.get_event(UUID_)["uuid"] == UUID_
+        assert api.get_record(UUID_) == RECORD.replace(" ", "").encode()
+        assert cast(Rejected, failure(api)).detail == "No."
+
+
+DEEP = "[" * 20_000 + "]" * 20_000
+UNREADABLE = {
+    "deep-lists": (DEEP, "it is nested too deeply"),
+    "deep-objects": ('{"uuid":' * 20_000 + "1" + "}" * 20_000, "it is nested too deeply"),
+    "NaN": ("NaN", "JSON is malformed"),
+    "-Infinity": ('{"a": [1, -Infinity]}', "JSON is malformed"),
+    "unquoted": ("{a: 1}", "JSON is malformed"),
+}
+
+
+@pytest.mark.parametrize(("value", "why"), UNREADABLE.values(), ids=UNREADABLE)
+def test_a_record_that_cannot_be_read_names_itself(value: str, why: str) -> None:
+    """Where one record of a whole page, or the only one, is no JSON, the error names it and its window."""
+    other = '{"uuid": "x", "content": "{\\"uuid\\": [", "timestamp": "y"}'
+    record = f'{{"content": {value}, "uuid" : "{UUID_}", "timestamp": "2026-01-31T12:00:00Z", "url": "]}}"}}'
+    nameless = record.replace('"uuid" :', '"id":')
+    with Server(page(3, other, record, other)) as server, client(server.url) as api:
+        error = failure(api, lambda api: api.count(WINDOW, Filters()))
+        assert isinstance(error, UnreadableRecord)
+        assert (error.uuid, error.permanent, len(server.requests)) == (UUID_, True, 1)
+        for part in (f"event {UUID_} of 2026-01-31T12:00:00Z, number 2 of its page", why, "Tell Akinon"):
+            assert part in str(error)
+        assert "[2026-01-30T21:00:00.000Z, 2026-01-31T21:00:00.000Z)" in str(error)
+        server.answers[:] = [page(2, other, nameless)]
+        error = failure(api, lambda api: api.count(WINDOW, Filters()))
+        assert cast(UnreadableRecord, error).uuid is None
+        assert "a record without a uuid of 2026-01-31T12:00:00Z, number 2 of its page" in str(error)
+        server.answers[:] = [Answer(body=record.encode())]
+        error = failure(api, lambda api: api.get_record(UUID_))
+        assert cast(UnreadableRecord, error).uuid == UUID_
+
+
+@pytest.mark.parametrize("record", ['{"timestamp": "2026-01-31T12:00:00Z"}', "5", f'{{"uuid": "{UUID_}"}}'])
+def test_a_record_that_is_no_event_names_itself(record: str) -> None:
+    """So does one that is JSON, and lacks what makes it an event."""
+    with Server(page(2, RECORD, record)) as server, client(server.url) as api:
+        error = failure(api, lambda api: api.count(WINDOW, Filters()))
+
+    assert isinstance(error, UnreadableRecord)
+    assert f"event {UUID_}" in str(error) if "uuid" in record else "a record without a uuid" in str(error)
+    assert "number 2 of its page" in str(error)
+    assert "[2026-01-30T21:00:00.000Z, 2026-01-31T21:00:00.000Z)" in str(error)
+
+
+def test_an_answer_that_broke_off_is_no_record_that_cannot_be_read() -> None:
+    """What is not whole may have been cut on the way: it is asked for again."""
+    whole = page(1, f'{{"uuid": "{UUID_}", "content": NaN}}').body
+    with Server(Answer(body=whole[:-1]), page(5)) as server, client(server.url) as api:
+        assert api.page({}).count == 5
 
 
 @pytest.mark.parametrize("status", [400, 401, 429, 500])
