@@ -5,7 +5,8 @@ seal``. Where to look:
 
 - What is asked, and of whom: `window`, `filters`, `settings`. Only `api` sends HTTP, at the `pace` that is allowed,
   within the `limits` of a request.
-- What comes: `records`, by the steps of `slices`, which `reading` takes in order and `export` proves complete.
+- What comes: `records`, by the steps of `slices`, which `reading` takes in order and `export` proves complete. What
+  cannot be read is named by `unreadable`.
 - What is stored: `encoding`, `parquet`, less what `redaction` removes (`credentials`, `loose_text`, `splicing`).
 - Where it goes: `place`, `bucket`, `receipt`, `archive`.
 - What is there already: `stored_window`, `stored`, and how the API gives it by now, `comparison`, by `differences`.

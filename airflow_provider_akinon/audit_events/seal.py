@@ -150,8 +150,11 @@ class ChainName:
     def __str__(self) -> str:
         return source_name(self.host, self.remote_id) + "".join(f" {name}={value}" for name, value in self.filters)
 
+    def __lt__(self, other: ChainName) -> bool:
+        return self._order < other._order
+
     @property
-    def order(self) -> tuple[str, int, tuple[tuple[str, int], ...]]:
+    def _order(self) -> tuple[str, int, tuple[tuple[str, int], ...]]:
         """What chains are sorted by; one without a remote id comes before its host's others."""
         return self.host, -1 if self.remote_id is None else self.remote_id, self.filters
 

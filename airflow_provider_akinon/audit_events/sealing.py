@@ -15,7 +15,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from operator import attrgetter
 from typing import Any
 
 from airflow_provider_akinon import __version__
@@ -86,13 +85,11 @@ def seal_archive(
     unsealed = _unsealed(bucket, names_of(inventory, chains.values()))
     due = {name: [each for each in mine if each.window.end <= period.end] for name, mine in unsealed.items()}
     # New chains first: the others name them, and a task that is killed in between has named none that is not there.
-    wanted = {*chains, *(name for name, mine in due.items() if mine)}
-    names = sorted(wanted, key=lambda each: (each in chains, each.order))
-    in_order = sorted(names, key=attrgetter("order"))
+    names = sorted({*chains, *(name for name, mine in due.items() if mine)}, key=lambda each: (each in chains, each))
     sealings = []
     for name in names:
         chain = chains.get(name, SealChain((), ()))
-        others = [_listed(other, chains.get(other)) for other in in_order if other != name]
+        others = [_listed(other, chains.get(other)) for other in sorted(names) if other != name]
         if due.get(name) or _has_news(chain, period, others):
             series = series_of([*chain.entries(), *((name, entry) for entry in unsealed.get(name, ()))])
             gaps_there = (each for one in series for each in one.gaps(end=period.end))
@@ -121,7 +118,7 @@ def seal_archive(
             sealings.append(Sealing(name, _store(bucket, seal.signed(key), arguments or {}), written=True))
         elif chain.head is not None:
             sealings.append(Sealing(name, chain.head, written=False))
-    return sorted(sealings, key=attrgetter("chain.order"))
+    return sorted(sealings, key=lambda sealing: sealing.chain)
 
 
 def read_chains(

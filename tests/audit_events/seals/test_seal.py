@@ -225,7 +225,7 @@ def test_names() -> None:
     without = ChainName.of(Source(host="shop.example.com", remote_id=None), {})
     assert (str(without), without.folder) == ("shop.example.com/remote/none", "shop.example.com_remote_none")
     others = [ChainName.of(Source(host="shop.example.com", remote_id=number), {}) for number in (10, 9)]
-    assert sorted([*others, without], key=lambda each: each.order) == [without, *reversed(others)]
+    assert sorted([*others, without]) == [without, *reversed(others)]
     assert [number for _, number in map(place_in_chain, (f"a/_{n:06d}.seal.json" for n in (9, 10, 10**6)))] == [
         9,
         10,
