@@ -6,7 +6,7 @@ MAKEFLAGS += --no-builtin-rules
 AIRFLOW_3 := .venv/airflow-3.3
 AIRFLOW_2 := .venv/airflow-2.11
 BENCHMARK := .venv/benchmark
-PACKAGE := -e '.[parquet,sandbox]' --group test
+PACKAGE := -e '.[parquet,sandbox]' --group test --group browser
 # Two for each processor, since tests also wait. Each process starts servers of its own, once.
 PYTEST := -m pytest -m 'not system and not long' -n $(shell echo $$((2 * $$(nproc)))) --dist loadgroup
 # What knows nothing of Airflow but that an operator runs: one line is enough by hand, CI has it on both.
@@ -14,7 +14,7 @@ NO_AIRFLOW := tests/audit_events tests/integration/audit_events tests/integratio
 	tests/integration/operators/test_reconciling.py tests/integration/test_memory_bucket.py \
 	$(patsubst %,tests/integration/transfers/test_%.py,creation_only hostile_api killed live_users receipts written_once)
 
-.PHONY: help demo test test-3.3 test-2.11 golden mutants system lint types docs benchmark constraints clean
+.PHONY: help demo test test-3.3 test-2.11 golden mutants system browser lint types docs benchmark constraints clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,8 +38,12 @@ golden: $(AIRFLOW_3)/.made ## Renew the golden files of the archive, and show wh
 	git --no-pager diff -- tests/golden
 
 system: $(AIRFLOW_3)/.made $(AIRFLOW_2)/.made ## Run the tests in a whole Airflow, and of the wheel, on both lines (PostgreSQL needed)
-	.ci/with-airflow $(AIRFLOW_3) python -m pytest -m system $(ARGS)
-	.ci/with-airflow $(AIRFLOW_2) python -m pytest -m system $(ARGS)
+	.ci/with-airflow $(AIRFLOW_3) python -m pytest -m 'system and not browser' $(ARGS)
+	.ci/with-airflow $(AIRFLOW_2) python -m pytest -m 'system and not browser' $(ARGS)
+
+browser: $(AIRFLOW_3)/.made $(AIRFLOW_2)/.made ## Use the connection's form in Chromium, on both lines; pictures in .pictures/ (PostgreSQL needed)
+	.ci/with-airflow $(AIRFLOW_3) python -m pytest -m browser $(or $(ARGS),tests/browser)
+	.ci/with-airflow $(AIRFLOW_2) python -m pytest -m browser $(or $(ARGS),tests/browser)
 
 mutants: $(AIRFLOW_3)/.made $(AIRFLOW_2)/.made ## Break the code in thirty places, and see the tests fail
 	.ci/with-airflow $(AIRFLOW_3) python -m tests.mutants --also $(AIRFLOW_2)/bin/python $(ARGS)

@@ -2,11 +2,13 @@
 
 Airflow 3 builds the form from the provider's metadata (`FIELDS` and `BEHAVIOUR`), Airflow 2 asks the hook, which
 answers with `widgets` and the same behaviour. Names and defaults come from the settings' `Extra`. This module
-imports no form library unless Airflow 2 asks for widgets.
+imports no form library unless Airflow 2 asks for widgets. It asks for no text of less than five characters: Airflow 3
+warns in every task that such a text of the extra is a secret that it does not mask.
 """
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from airflow_provider_akinon.audit_events.settings import Extra
@@ -23,15 +25,15 @@ FIELDS: dict[str, dict[str, Any]] = {
     "remote_id": {
         "label": "Remote id",
         "description": (
-            "The number in the API's path /api/v1/remote/<remote id>/data-warehouse. Write 'none' for the path "
-            "without 'remote/…', /api/v1/data-warehouse."
+            "The number in the API's path /api/v1/remote/<remote id>/data-warehouse. Write 'no-remote-id' for the "
+            "path without 'remote/…', /api/v1/data-warehouse."
         ),
-        # Text, as a number field could not take the word.
-        "schema": {"type": ["string", "null"], "default": str(_DEFAULT.remote_id)},
+        # A number field could not take the word. Of several types, Airflow 3 stores a number where one is typed.
+        "schema": {"type": ["string", "integer", "null"], "default": _DEFAULT.remote_id},
     },
     "auth_scheme": {
         "label": "Authorization scheme",
-        "description": "The word sent before the API key. Write 'none' to send the bare key.",
+        "description": "The word sent before the API key. Write 'bare-key' to send the key alone.",
         "schema": {"type": ["string", "null"], "default": _DEFAULT.auth_scheme},
     },
     "timeout": {
@@ -62,7 +64,8 @@ FIELDS: dict[str, dict[str, Any]] = {
     "verify": {
         "label": "Verify TLS",
         "description": "true, false, or the path of a file of CA certificates on the workers.",
-        "schema": {"type": ["string", "null"], "default": "true"},
+        # Of several types, Airflow 3 reads what is typed as JSON where it can, and stores a boolean.
+        "schema": {"type": ["string", "boolean", "null"], "default": _DEFAULT.verify},
     },
     "proxies": {
         "label": "Proxies (JSON)",
@@ -78,22 +81,48 @@ FIELDS: dict[str, dict[str, Any]] = {
 
 
 def widgets() -> dict[str, Any]:
-    """Return the extra fields as WTForms fields, for Airflow 2."""
+    """Return the extra fields as WTForms fields, for Airflow 2.
+
+    Airflow 3.0 to 3.2 read them too, with fields of their own that take a label and these four options alone.
+    """
     from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
     from flask_babel import lazy_gettext
     from wtforms import BooleanField, IntegerField, StringField
     from wtforms.validators import Optional
 
-    # Airflow 2 takes no other kinds, and would drop the whole form. `Settings` reads numbers from text.
+    # Airflow 2 takes no other kinds, and would drop the whole form.
     kinds = {"integer": IntegerField, "number": StringField, "string": StringField, "boolean": BooleanField}
     fields = {}
     for name, field in FIELDS.items():
-        kind = kinds[field["schema"]["type"][0]]
-        options = {} if kind is BooleanField else {"widget": BS3TextFieldWidget(), "validators": [Optional()]}
-        fields[name] = kind(
+        types = field["schema"]["type"]
+        fields[name] = kinds[types[0]](
             lazy_gettext(field["label"]),
+            validators=[Optional(), *([] if types == ["string", "null"] else [_store_json])],
             description=field["description"],
             default=field["schema"].get("default"),
-            **options,
+            widget=_checkbox if types[0] == "boolean" else BS3TextFieldWidget(),
         )
     return fields
+
+
+def _store_json(_: Any, field: Any) -> None:
+    """Let a field store what was typed as JSON has it, where it is a number or ``true``; a validator of WTForms.
+
+    Anything else stays text, for `Settings` to judge, and so do ``0`` and ``false``: where Airflow 2 edits a
+    connection, it shows a field's default in their place.
+    """
+    if isinstance(field.data, bool):
+        return
+    text = str(field.data)
+    try:
+        value = json.loads(text.lower())
+    except ValueError:
+        value = None
+    field.data = value if isinstance(value, int | float) and value else text
+
+
+def _checkbox(field: Any, **attributes: Any) -> Any:
+    """Return the HTML of a box. Airflow 2's Test sends its value where it is ticked, and that would be ``y``."""
+    from wtforms.widgets import CheckboxInput
+
+    return CheckboxInput()(field, value="true", **attributes)

@@ -43,7 +43,7 @@ os.environ.setdefault("AIRFLOW__CORE__UNIT_TEST_MODE", "False")
 os.environ.setdefault("AIRFLOW__METRICS__TIMER_UNIT_CONSISTENCY", "True")
 
 
-REAL_PARTS = ("integration", "docs", "example_dags", "system")
+REAL_PARTS = ("integration", "docs", "example_dags", "system", "browser")
 """The folders whose tests start servers. All others are of units, and start none."""
 
 

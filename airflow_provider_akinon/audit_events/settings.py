@@ -25,10 +25,14 @@ from airflow_provider_akinon.audit_events.errors import InvalidInput
 NAME_OF_A_HOST, ADDRESS_OF_A_HOST = r"[a-z0-9._-]+", r"[0-9a-f:.]+(?:%[a-z0-9]+)?"
 """Patterns. An address of IPv6 stands in brackets in a URL."""
 _HOSTNAME = re.compile(f"{NAME_OF_A_HOST}|{ADDRESS_OF_A_HOST}")
-BARE_KEY = ("", "none")  # Airflow's forms drop a field that is left empty, so there is a word for it too
-NO_REMOTE_ID = "none"
+# Of a word shorter than five characters, such as "none", Airflow 3 warns in every task; so there is a longer one.
+BARE_KEY = ("", "none", "bare-key")
+"""What ``auth_scheme`` says where the key stands alone. Airflow's forms drop a field that is left empty."""
+NO_REMOTE_ID = ("none", "no-remote-id")
 """What ``remote_id`` says where the API's path has none. An empty field is not it: clearing one must not switch the
 account."""
+FORM_PREFIX = "extra__akinon__"
+"""Test of Airflow 2's form sends each field of the extra twice: by its name, and by its name with this before it."""
 
 
 class Extra(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,9 +40,9 @@ class Extra(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     remote_id: Annotated[int, Meta(ge=0)] | None = 1
     """The number in the path ``/api/v1/remote/{remote_id}/data-warehouse/`` of Omnitron's host, which the connection
-    has to write; None, written ``none``, for ``/api/v1/data-warehouse/`` of a Commerce host."""
+    has to write; None, written ``none`` or ``no-remote-id``, for ``/api/v1/data-warehouse/`` of a Commerce host."""
     auth_scheme: Annotated[str, Meta(pattern=r"^[!-~]*$")] = "Token"
-    """The word before the key in the Authorization header; ``""`` or ``none`` sends the bare key."""
+    """The word before the key in the Authorization header; ``bare-key``, ``none`` or ``""`` sends the bare key."""
     timeout: Annotated[float, Meta(gt=0, le=3600)] = 30.0
     """Seconds that a request may take, from its start to the last byte of its answer."""
     page_size: Annotated[int, Meta(ge=1, le=100_000)] = 100
@@ -123,24 +127,29 @@ def _parse_extra(given: Mapping[str, Any] | str | None, problems: list[str]) -> 
         return Extra()
     values: dict[str, Any] = {}
     fields = {field.name: field.type for field in msgspec.structs.fields(Extra)}
-    for name, value in extra.items():
+    for given_name, value in extra.items():
+        name = given_name.removeprefix(FORM_PREFIX)
         if name not in fields:
-            problems.append(f"Extra has the unknown field {name!r}; known are {', '.join(fields)}")
+            problems.append(f"Extra has the unknown field {given_name!r}; known are {', '.join(fields)}")
             continue
         # Airflow's forms store null for a field that was left empty.
         if value is None or (value == "" and name != "auth_scheme"):
             continue
         try:
-            values[name] = _convert(name, value, fields[name])
+            converted = _convert(name, value, fields[name])
         except (msgspec.ValidationError, ValueError) as error:
-            problems.append(f"Extra {name} ({_kind(value)}) is wrong: {str(error)[:1].lower()}{str(error)[1:]}")
+            problem = f"Extra {name} ({_kind(value)}) is wrong: {str(error)[:1].lower()}{str(error)[1:]}"
+            problems += [problem] if problem not in problems else []
+            continue
+        if values.setdefault(name, converted) != converted:
+            problems.append(f"Extra has {name} and {FORM_PREFIX}{name} with different values; leave the second out")
     return Extra(**values)
 
 
 def _convert(name: str, value: object, wanted: Any) -> Any:
     """Return ``value`` as the type ``wanted``; a number, boolean or object may come as text."""
     if name == "remote_id":
-        if isinstance(value, str) and value.strip().lower() == NO_REMOTE_ID:
+        if isinstance(value, str) and value.strip().lower() in NO_REMOTE_ID:
             return None
         # Only that word, not every text that JSON might read as null.
         try:

@@ -170,7 +170,7 @@ def _diagnosis(error: AkinonError, settings: Settings) -> str:
         return (
             f"The API refuses the key ({error.status}: {error.detail}). Check the API key, and the authorization "
             f"scheme: it is {'the default' if is_default else 'another one'} now; Akinon's APIs take 'Token', some "
-            "take the bare key ('none')"
+            "take the bare key ('bare-key')"
         )
     if isinstance(error, Rejected) and error.status == 404:
         return (

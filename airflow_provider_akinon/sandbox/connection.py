@@ -13,11 +13,15 @@ def list_path(remote_id: int | None) -> str:
 
 def connection_json(url: str, key: str, remote_id: int | None) -> str:
     """Return the connection as JSON; ``url`` is scheme, host and port."""
-    extra = {"remote_id": "none" if remote_id is None else remote_id}
-    return json.dumps({"conn_type": "akinon", "host": url, "password": key, "extra": extra})
+    return json.dumps({"conn_type": "akinon", "host": url, "password": key, "extra": _extra(remote_id)})
 
 
 def connection_uri(url: str, key: str, remote_id: int | None) -> str:
     """Return the connection as a URI; ``url`` is scheme, host and port."""
-    number = "none" if remote_id is None else remote_id
-    return f"akinon://:{quote(key, safe='')}@{quote(url, safe='')}/?remote_id={number}"
+    # Each parameter of its own would be text, and Airflow 3 warns of short text in every task.
+    extra = quote(json.dumps(_extra(remote_id)), safe="")
+    return f"akinon://:{quote(key, safe='')}@{quote(url, safe='')}/?__extra__={extra}"
+
+
+def _extra(remote_id: int | None) -> dict[str, int | str]:
+    return {"remote_id": "none" if remote_id is None else remote_id}

@@ -1,10 +1,10 @@
 """A whole Airflow of the line that is installed, for system tests: real processes, PostgreSQL, an ``AIRFLOW_HOME``.
 
-On Airflow 3: API server, scheduler, DAG processor and triggerer. On Airflow 2.11: scheduler and triggerer. DAGs are
-switched off until `AirflowInstallation.switch_on`, unless their files say otherwise. All of it lives in temporary
-directories and on free ports of 127.0.0.1, knows none of the machine's Airflow settings, and is stopped by its pid at
-the end, however the end comes. It refuses to wait without a bound, or for processes that have died: the error then
-holds the ends of their logs.
+On Airflow 3: API server, scheduler, DAG processor and triggerer. On Airflow 2.11: scheduler and triggerer. With the
+UI: a webserver on Airflow 2.11, and no triggerer. DAGs are switched off until `AirflowInstallation.switch_on`, unless
+their files say otherwise. All of it lives in temporary directories and on free ports of 127.0.0.1, knows none of the
+machine's Airflow settings, and is stopped by its pid at the end, however the end comes. It refuses to wait without a
+bound, or for processes that have died: the error then holds the ends of their logs.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class AirflowInstallation:
     environment: dict[str, str]
     """Of every process and command."""
     api: str
-    """The API server's URL; nobody listens there on Airflow 2.11."""
+    """The URL of the API server, or of the webserver on Airflow 2.11, where it is asked for."""
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     """Those that `start` started and `kill` did not end, by name."""
 
@@ -91,12 +91,15 @@ class AirflowInstallation:
         dags: Path,
         connections: Mapping[str, str],
         settings: Mapping[str, str] | None = None,
+        *,
+        ui: bool = False,
     ) -> Iterator[AirflowInstallation]:
         """Start an installation, give it, and stop it. Takes about half a minute.
 
         :param dags: the folder of DAG files.
         :param connections: JSON or URI by connection id.
         :param settings: more environment variables, for Airflow's settings or for the DAGs.
+        :param ui: have the UI, and no triggerer.
         :raises AssertionError: a process did not start; the message holds the ends of the logs.
         """
         with (
@@ -113,10 +116,10 @@ class AirflowInstallation:
             installation = cls(Path(home), database, environment, f"http://127.0.0.1:{port}")
             try:
                 installation.cli("db", "migrate")
-                for name in ("api-server", "dag-processor", "triggerer") if AIRFLOW_3 else ("triggerer",):
+                for name in _processes(ui):
                     installation.start(name)
                 # Last, as tasks that find no API server fail.
-                if AIRFLOW_3:
+                if AIRFLOW_3 or ui:
                     installation.wait_for("the API server to be healthy", installation._healthy, START_TIMEOUT)
                 installation.start("scheduler")
                 yield installation
@@ -257,7 +260,8 @@ class AirflowInstallation:
 
     def _healthy(self) -> bool:
         try:
-            return requests.get(f"{self.api}/api/v2/monitor/health", timeout=10).ok
+            path = "/api/v2/monitor/health" if AIRFLOW_3 else "/health"
+            return requests.get(self.api + path, timeout=10).ok
         except requests.RequestException:
             return False
 
@@ -267,6 +271,14 @@ class AirflowInstallation:
             process.terminate()
         for name in reversed(list(self.processes)):
             self.kill(name)
+
+
+def _processes(ui: bool) -> tuple[str, ...]:
+    """Return those beside the scheduler, which is started last."""
+    last = () if ui else ("triggerer",)
+    if AIRFLOW_3:
+        return ("api-server", "dag-processor", *last)
+    return ("webserver",) if ui else last
 
 
 def _settings(dags: Path, home: Path, database: PostgreSQL, port: int) -> dict[str, str]:
@@ -292,6 +304,9 @@ def _settings(dags: Path, home: Path, database: PostgreSQL, port: int) -> dict[s
         return of_both | {
             "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": PARSE_INTERVAL,
             "AIRFLOW__WEBSERVER__SECRET_KEY": secrets["session"],
+            "AIRFLOW__WEBSERVER__WEB_SERVER_HOST": "127.0.0.1",
+            "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": str(port),
+            "AIRFLOW__WEBSERVER__WORKERS": "1",
         }
     return of_both | {
         "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",

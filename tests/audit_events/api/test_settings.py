@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_akinon.audit_events.errors import InvalidInput
-from airflow_provider_akinon.audit_events.settings import Extra, Settings
+from airflow_provider_akinon.audit_events.settings import FORM_PREFIX, Extra, Settings
 
 KEY = "s3cr3t-K3y"
 
@@ -158,13 +158,37 @@ def test_wrong_proxies_are_named_but_not_shown(value: object) -> None:
     assert "pr0xy-pass" not in message
 
 
-@pytest.mark.parametrize("name", ["Verify", "verfiy", "ssl_verify", "api_key", "extra__akinon__verify"])
+@pytest.mark.parametrize(
+    "name", ["Verify", "verfiy", "ssl_verify", "api_key", "extra__aws__verify", "extra__akinon__x"]
+)
 def test_an_unknown_extra_is_refused(name: str) -> None:
     """A misspelt field must not fall back to its default; its value, which may be a secret, is not shown."""
     message = problems(extra={name: "an0ther-s3cret"})
 
     assert f"Extra has the unknown field {name!r}; known are remote_id, " in message
     assert "an0ther-s3cret" not in message
+
+
+@pytest.mark.parametrize(("name", "text", "value"), FROM_TEXT)
+def test_a_field_may_have_the_prefix_of_airflow_2s_form(name: str, text: str, value: object) -> None:
+    """Airflow 2's Test sends each field by its name and with a prefix, and older guides write the prefix alone."""
+    for extra in (
+        {name: text, FORM_PREFIX + name: text},
+        {FORM_PREFIX + name: text},
+        {name: None, FORM_PREFIX + name: text},
+    ):
+        assert getattr(parse(extra=extra).extra, name) == value
+
+
+def test_a_field_with_two_values_is_refused() -> None:
+    """Neither of two values is chosen in silence, and neither is shown; a wrong one that comes twice is told once."""
+    message = problems(extra={"auth_scheme": "an0ther-s3cret", FORM_PREFIX + "auth_scheme": "Token"})
+
+    assert (
+        "Extra has auth_scheme and extra__akinon__auth_scheme with different values; leave the second out" in message
+    )
+    assert "an0ther-s3cret" not in message
+    assert problems(extra={"timeout": 0, FORM_PREFIX + "timeout": 0}).count("timeout") == 1
 
 
 @pytest.mark.parametrize("extra", ["[1]", '"text"', '{"remote_id": ', "null", "remote_id=1", [1]])
@@ -299,6 +323,7 @@ def test_no_value_of_a_field_is_shown(field: str, value: str) -> None:
         ("", KEY),
         ("none", KEY),
         ("None", KEY),
+        ("bare-key", KEY),
         (None, f"Token {KEY}"),
     ],
 )
