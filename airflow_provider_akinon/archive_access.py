@@ -23,11 +23,25 @@ def open_bucket(name: str | None, aws_conn_id: str | None) -> Bucket:
 
     :raises InvalidInput: the name is missing, or there is no such bucket.
     """
-    if not name:
-        raise InvalidInput("s3_bucket is missing; give the bucket of the archive")
-    bucket = Bucket(S3Hook(aws_conn_id).get_conn(), name)
+    s3 = S3Hook(aws_conn_id)
+    name = bucket_name(name, s3)
+    bucket = Bucket(s3.get_conn(), name)
     bucket.require()
     return bucket
+
+
+def bucket_name(given: str | None, s3: S3Hook) -> str:
+    """Return the bucket's name: the one that is given, else the default one of the AWS connection.
+
+    :raises InvalidInput: there is neither, or the default one is no text.
+    """
+    name = given or s3.service_config.get("bucket_name")
+    if name and isinstance(name, str):
+        return name
+    field = "service_config.s3.bucket_name in the extra of the AWS connection"
+    if name:
+        raise InvalidInput(f'{field} is not text; write it like "audit-archive"')
+    raise InvalidInput(f"s3_bucket is missing; give the bucket of the archive, here or as {field}")
 
 
 def redaction_key(conn_id: str | None) -> bytes | None:

@@ -36,6 +36,7 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(
         "AIRFLOW_CONN_AKINON_DEFAULT", '{"conn_type": "akinon", "host": "http://127.0.0.1:9", "password": "k"}'
     )
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", '{"conn_type": "aws"}')
 
 
 def sensor(**arguments: Any) -> AuditEventsSensor:

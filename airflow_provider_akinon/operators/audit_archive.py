@@ -46,7 +46,7 @@ class SealAuditArchiveOperator(BaseOperator):
     :param start: the period's start, as an aware datetime or ISO 8601 text with an offset (templated). Without
         ``start`` and ``end``, the period is the run's data interval.
     :param end: the period's end; not in the future (templated).
-    :param s3_bucket: the bucket (templated).
+    :param s3_bucket: the bucket (templated); None for ``service_config.s3.bucket_name`` of the AWS connection.
     :param s3_prefix: what the exports' keys begin with, in whole folders (templated). Verify with the same one.
     :param seal_conn_id: the connection whose password is the Ed25519 private key that signs; None for no signature.
     :param heads: heads that are known from elsewhere, such as the one that was returned last time, and have to be
@@ -130,7 +130,7 @@ class VerifyAuditArchiveOperator(BaseOperator):
     :param start: verify windows from here on, as an aware datetime or ISO 8601 text with an offset; None for all
         (templated). What a series leaves out between its windows is a gap.
     :param end: verify windows up to here, as ``start`` (templated).
-    :param s3_bucket: the bucket (templated).
+    :param s3_bucket: the bucket (templated); None for ``service_config.s3.bucket_name`` of the AWS connection.
     :param s3_prefix: the prefix that was sealed (templated).
     :param public_keys: Ed25519 public keys, one of which has to have signed the newest seal, as PEM or base64
         (templated); one, or a list. Without any, signatures are not checked.
@@ -200,7 +200,7 @@ class ReconcileAuditEventsOperator(BaseOperator):
     :param start: windows that end after it, as an aware datetime or ISO 8601 text with an offset (templated). Without
         ``start`` and ``end``, the run's data interval.
     :param end: windows that start before it (templated).
-    :param s3_bucket: the bucket (templated).
+    :param s3_bucket: the bucket (templated); None for ``service_config.s3.bucket_name`` of the AWS connection.
     :param s3_prefix: what the exports' keys begin with, in whole folders (templated).
     :param sample: how many stored events, drawn by lot from all these windows, to fetch again and compare field by
         field.

@@ -14,7 +14,7 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 from airflow.providers.common.compat.sdk import Asset, AssetAlias, BaseOperator
 
-from airflow_provider_akinon.archive_access import redaction_key, upload_arguments, warns_of_changes
+from airflow_provider_akinon.archive_access import bucket_name, redaction_key, upload_arguments, warns_of_changes
 from airflow_provider_akinon.audit_events.archive import Archived, archive
 from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.encoding import Format
@@ -43,7 +43,7 @@ class AuditEventsToS3Operator(BaseOperator):
         ``start`` and ``end``, the window is the run's data interval, or its partition.
     :param end: the window's end, not part of it, as ``start``; not in the future (templated).
     :param filters: any of ``user``, ``content_type`` and ``object_id``, as integers (templated).
-    :param s3_bucket: the bucket (templated).
+    :param s3_bucket: the bucket (templated); None for ``service_config.s3.bucket_name`` of the AWS connection.
     :param s3_key: the object's whole key, or an ``s3://bucket/key`` URL without ``s3_bucket`` (templated).
     :param s3_prefix: instead of ``s3_key``: the key is ``<s3_prefix>/date=YYYY-MM-DD/<start>_<end>….<format>``
         (templated). By default it names the host and the remote id.
@@ -128,9 +128,9 @@ class AuditEventsToS3Operator(BaseOperator):
             redaction = Redaction.parse(self.redact, key=redaction_key(self.redact_conn_id))
             api = AkinonHook(self.akinon_conn_id).get_conn()
             source = source_of(api.settings)
-            place = self._place(window, filters, source, format_)
-            arguments = upload_arguments(self.extra_args)
             s3 = S3Hook(self.aws_conn_id)
+            place = self._place(s3, window, filters, source, format_)
+            arguments = upload_arguments(self.extra_args)
             bucket = Bucket(s3.get_conn(), place.bucket)
             # Before a long read: a wrong bucket or missing permission shows at once.
             bucket.require()
@@ -167,14 +167,15 @@ class AuditEventsToS3Operator(BaseOperator):
         if archived.source_changed:
             self.log.warning("%s", archived.source_changed)
 
-    def _place(self, window: Window, filters: Filters, source: str, format_: Format) -> Place:
+    def _place(self, s3: S3Hook, window: Window, filters: Filters, source: str, format_: Format) -> Place:
         if self.s3_key is not None:
             if self.s3_prefix is not None:
                 raise InvalidInput(f"s3_key={self.s3_key!r} and s3_prefix={self.s3_prefix!r} exclude each other")
-            return Place.of_key(self.s3_bucket, self.s3_key)
+            is_url = self.s3_key.startswith("s3://")
+            return Place.of_key(self.s3_bucket if is_url else bucket_name(self.s3_bucket, s3), self.s3_key)
         prefix = default_prefix(source) if self.s3_prefix is None else self.s3_prefix
         timezone = parse_timezone("partition_timezone", self.partition_timezone)
-        return Place.of_window(self.s3_bucket, prefix, window, filters, timezone, format_)
+        return Place.of_window(bucket_name(self.s3_bucket, s3), prefix, window, filters, timezone, format_)
 
     def _tell_outlets(self, context: Any, place: Place, result: dict[str, Any]) -> None:
         """Give the events of the declared outlets what is stored now."""

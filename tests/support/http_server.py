@@ -96,7 +96,7 @@ class Server:
             def do_GET(self) -> None:
                 server._answer(self)
 
-            do_CONNECT = do_GET  # noqa: N815 - http.server prescribes the names
+            do_HEAD = do_POST = do_CONNECT = do_GET  # noqa: N815 - http.server prescribes the names
 
             def log_message(self, *_: object) -> None:
                 pass
