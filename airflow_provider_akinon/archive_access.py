@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-from airflow.providers.common.compat.sdk import BaseHook, mask_secret
 from boto3.s3.transfer import S3Transfer
 
 from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.audit_events.signing import PrivateKey
 from airflow_provider_akinon.audit_events.window import parse_instant
+from airflow_provider_akinon.version_compat import BaseHook, mask_secret
 
 
 def open_bucket(name: str | None, aws_conn_id: str | None) -> Bucket:

@@ -12,29 +12,25 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
-from airflow import __version__ as airflow_version
-from airflow.providers.common.compat.sdk import AirflowFailException
-
 from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput
 from airflow_provider_akinon.audit_events.receipt import Run
 from airflow_provider_akinon.audit_events.window import Window, format_instant, parse_timezone
-
-_AIRFLOW = tuple(int(part) for part in airflow_version.split(".")[:2])
+from airflow_provider_akinon.version_compat import AIRFLOW, AirflowFailException
 
 _ADVICE = (
-    "Schedule the DAG with CronDataIntervalTimetable('0 0 * * *', timezone='UTC') (on Airflow 3 from airflow.sdk, "
-    "on Airflow 2 from airflow.timetables.interval), or give the task a start and an end"
+    "Schedule the DAG with CronDataIntervalTimetable('0 0 * * *', timezone='UTC') (from airflow.sdk; before "
+    "Airflow 3.2 from airflow.timetables.interval), or give the task a start and an end"
 )
 
 
 def has_asset_watchers() -> bool:
     """Tell whether this Airflow can connect a trigger to an asset."""
-    return _AIRFLOW >= (3, 0)
+    return AIRFLOW >= (3, 0)
 
 
 def has_task_state() -> bool:
     """Tell whether this Airflow keeps what a task wants to remember between two pokes."""
-    return _AIRFLOW >= (3, 3)
+    return AIRFLOW >= (3, 3)
 
 
 @contextmanager

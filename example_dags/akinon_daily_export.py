@@ -12,7 +12,7 @@ import pendulum
 
 try:
     from airflow.sdk import DAG, CronDataIntervalTimetable
-except ImportError:  # Airflow 2.11
+except ImportError:  # before Airflow 3.2
     from airflow import DAG
     from airflow.timetables.interval import CronDataIntervalTimetable
 

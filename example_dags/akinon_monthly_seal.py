@@ -15,7 +15,7 @@ import pendulum
 
 try:
     from airflow.sdk import DAG, CronDataIntervalTimetable, Variable, task
-except ImportError:  # Airflow 2.11
+except ImportError:  # before Airflow 3.2
     from airflow import DAG
     from airflow.decorators import task
     from airflow.models import Variable

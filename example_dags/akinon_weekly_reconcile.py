@@ -12,13 +12,14 @@ import os
 from datetime import timedelta
 
 import pendulum
-from airflow.providers.common.compat.sdk import AirflowFailException
 
 try:
     from airflow.sdk import DAG, CronDataIntervalTimetable, Variable, task
-except ImportError:  # Airflow 2.11
+    from airflow.sdk.exceptions import AirflowFailException
+except ImportError:  # before Airflow 3.2
     from airflow import DAG
     from airflow.decorators import task
+    from airflow.exceptions import AirflowFailException
     from airflow.models import Variable
     from airflow.timetables.interval import CronDataIntervalTimetable
 

@@ -64,6 +64,7 @@ NEAREST = {
     "sensors/audit_events": ["tests/test_shells.py", f"{_WHOLE}/sensors"],
     "task_run": ["tests/test_task_run.py"],
     "transfers/audit_events_to_s3": ["tests/test_shells.py", f"{_WHOLE}/transfers/test_exports.py"],
+    "version_compat": ["tests/test_shells.py"],
     "triggers/audit_events": [f"{_WHOLE}/triggers"],
     "audit_events/api": [f"{_WHOLE}/audit_events/api"],
     "audit_events/archive": [f"{_UNIT}/archive/test_archive.py", f"{_UNIT}/archive/test_history.py"],

@@ -12,8 +12,6 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from airflow.providers.common.compat.sdk import BaseHook, Connection, mask_secret
-
 from airflow_provider_akinon.audit_events.api import AuditEventsApi
 from airflow_provider_akinon.audit_events.errors import (
     AkinonError,
@@ -28,6 +26,7 @@ from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.settings import Extra, Settings
 from airflow_provider_akinon.audit_events.window import Window
 from airflow_provider_akinon.connection_form import BEHAVIOUR, widgets
+from airflow_provider_akinon.version_compat import BaseHook, Connection, mask_secret
 
 
 def settings_of(connection: Connection) -> Settings:

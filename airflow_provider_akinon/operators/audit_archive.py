@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, BaseOperator
-
 from airflow_provider_akinon.archive_access import (
     open_bucket,
     redaction_key,
@@ -31,6 +29,7 @@ from airflow_provider_akinon.audit_events.verification import Expected, verify_a
 from airflow_provider_akinon.audit_events.window import parse_instant
 from airflow_provider_akinon.hooks.akinon import AkinonHook
 from airflow_provider_akinon.task_run import WindowRequest, fail_with, failing_for_good, refuse_future, run_of
+from airflow_provider_akinon.version_compat import AirflowFailException, AirflowSkipException, BaseOperator
 
 SHOWN = 20
 """Of what is wrong, as much goes to XCom and into a failure's message; the log has all."""

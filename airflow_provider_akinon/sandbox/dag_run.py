@@ -61,18 +61,23 @@ def load(folder: Path, dag_id: str) -> Any:
     if dag_id not in bag.dags:
         errors = "".join(f"\n{file} does not import: {error}" for file, error in bag.import_errors.items())
         raise SystemExit(f"{folder} has no DAG {dag_id!r}; it has {', '.join(sorted(bag.dags))}{errors}")
-    if hasattr(bag, "sync_to_db"):  # Airflow 2, which looks for the outlets of a task in the database
-        bag.sync_to_db()
+    if is_airflow_2():  # which looks for the outlets of a task in the database
+        bag.sync_to_db()  # type: ignore[attr-defined]
     return bag.dags[dag_id]
 
 
 def run(dag: Any, date: datetime, conf: dict[str, Any] | None) -> str:
     """Run a DAG for a logical date, and return the state in which the run ended."""
-    from airflow import __version__
-
-    argument = "execution_date" if __version__.startswith("2.") else "logical_date"
+    argument = "execution_date" if is_airflow_2() else "logical_date"
     state = dag.test(**{argument: date}, run_conf=conf).state
     return str(getattr(state, "value", state))
+
+
+def is_airflow_2() -> bool:
+    """Tell which of the two lines this is."""
+    from airflow import __version__
+
+    return __version__.startswith("2.")
 
 
 if __name__ == "__main__":

@@ -11,20 +11,19 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.providers.common.compat.sdk import (
-    AirflowFailException,
-    AirflowSkipException,
-    BaseSensorOperator,
-    PokeReturnValue,
-    conf,
-)
-
 from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.waiting import MAX_LATENESS, Awaited, Sighting, look, result
 from airflow_provider_akinon.hooks.akinon import AkinonHook
 from airflow_provider_akinon.task_run import WindowRequest, failing_for_good, has_task_state
 from airflow_provider_akinon.triggers.audit_events import AuditEventsTrigger
+from airflow_provider_akinon.version_compat import (
+    AirflowFailException,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
 
 _STATE_KEY = "akinon-sighting"
 

@@ -12,7 +12,6 @@ from typing import Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
-from airflow.providers.common.compat.sdk import Asset, AssetAlias, BaseOperator
 
 from airflow_provider_akinon.archive_access import bucket_name, redaction_key, upload_arguments, warns_of_changes
 from airflow_provider_akinon.audit_events.archive import Archived, archive
@@ -28,6 +27,7 @@ from airflow_provider_akinon.audit_events.stored_window import Target
 from airflow_provider_akinon.audit_events.window import Window, parse_timezone
 from airflow_provider_akinon.hooks.akinon import AkinonHook
 from airflow_provider_akinon.task_run import WindowRequest, fail_with, failing_for_good, refuse_future, run_of
+from airflow_provider_akinon.version_compat import Asset, AssetAlias, BaseOperator
 
 
 class AuditEventsToS3Operator(BaseOperator):

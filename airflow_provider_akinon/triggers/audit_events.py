@@ -1,8 +1,8 @@
 """Triggers: waiting for a window without a worker, and telling of new events to whom watches an asset.
 
-Thin shells around `waiting` and `arrivals`. Requests run in threads of their own, so that the triggerer's event
-loop never waits; the connection is looked up asynchronously, and only its id is serialized. What passes is tried
-again, a few times in a row and each time later; what does not, ends the trigger.
+Thin shells around `waiting` and `arrivals`. Requests and the lookup of the connection run in threads of their own, so
+that the triggerer's event loop never waits; only the connection's id is serialized. What passes is tried again, a
+few times in a row and each time later; what does not, ends the trigger.
 
 Connecting a trigger to an asset (`AssetWatcher`) needs Airflow 3; on Airflow 2 `AuditEventsArrivedTrigger` can be
 imported, and says so when it is made.
@@ -19,9 +19,8 @@ from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from typing import Any, TypeVar
 
-from airflow.providers.common.compat.connection import get_async_connection
-from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
 
 from airflow_provider_akinon.audit_events import arrivals, waiting
 from airflow_provider_akinon.audit_events.api import AuditEventsApi
@@ -30,6 +29,7 @@ from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.window import Window, format_instant, parse_instant
 from airflow_provider_akinon.hooks.akinon import AkinonHook, settings_of
 from airflow_provider_akinon.task_run import has_asset_watchers
+from airflow_provider_akinon.version_compat import BaseEventTrigger, BaseHook
 
 MOST_FAILURES = 5
 """Looks that may fail in a row before a trigger ends: with the pauses between them half a minute."""
@@ -56,14 +56,16 @@ T = TypeVar("T")
 
 async def _ask(conn_id: str, question: Callable[[AuditEventsApi], T]) -> T:
     """Return the answer of ``question`` to the connection's API, asked in a thread."""
-    connection = await get_async_connection(conn_id)
 
     def ask() -> T:
+        settings = settings_of(BaseHook.get_connection(conn_id))
         # One try of each request: the trigger itself comes again, and keeps no thread while it waits.
-        with AuditEventsApi(settings_of(connection), attempts=1) as api:
+        with AuditEventsApi(settings, attempts=1) as api:
             return question(api)
 
-    return await asyncio.get_running_loop().run_in_executor(_threads(conn_id), ask)
+    # Not asyncio's own way to a thread: what Airflow 3.1 asks its supervisor from there goes back to this loop, which
+    # only a thread of asgiref's knows.
+    return await sync_to_async(ask, thread_sensitive=False, executor=_threads(conn_id))()
 
 
 async def _ask_patiently(conn_id: str, question: Callable[[AuditEventsApi], T], log: Any) -> T:
