@@ -6,11 +6,13 @@ runs without a data interval, and an export over such a run would be an empty fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import signal
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NoReturn
+from functools import wraps
+from typing import Any, NoReturn, TypeVar, cast
 
 from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput
 from airflow_provider_akinon.audit_events.receipt import Run
@@ -28,9 +30,49 @@ def has_asset_watchers() -> bool:
     return AIRFLOW >= (3, 0)
 
 
+def ends_killed_tasks() -> bool:
+    """Tell whether this Airflow ends a task that it has told that it is killed."""
+    return AIRFLOW < (3, 0)
+
+
 def has_task_state() -> bool:
     """Tell whether this Airflow keeps what a task wants to remember between two pokes."""
     return AIRFLOW >= (3, 3)
+
+
+class Killable:
+    """What of an operator ends its `execute` when the task is killed; beside ``BaseOperator``, with `killable`.
+
+    Airflow 3 tells a task that it is killed, and then waits for it; five seconds later it is killed without a word.
+    """
+
+    _executing = False
+
+    def on_kill(self) -> None:
+        """End `execute`, wherever it is.
+
+        :raises SystemExit: `execute` is at work. Airflow tries such a task again, where it has tries left.
+        """
+        # After a timeout, it has ended already.
+        if self._executing and not ends_killed_tasks():
+            raise SystemExit(128 + signal.SIGTERM)
+
+
+_Execute = TypeVar("_Execute", bound=Callable[..., Any])
+
+
+def killable(execute: _Execute) -> _Execute:
+    """Return ``execute``, the method of a `Killable`, so that a kill ends it."""
+
+    @wraps(execute)
+    def noted(self: Killable, *args: Any, **kwargs: Any) -> Any:
+        self._executing = True
+        try:
+            return execute(self, *args, **kwargs)
+        finally:
+            self._executing = False
+
+    return cast(_Execute, noted)
 
 
 @contextmanager

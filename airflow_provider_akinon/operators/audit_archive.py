@@ -28,14 +28,22 @@ from airflow_provider_akinon.audit_events.signing import PublicKey
 from airflow_provider_akinon.audit_events.verification import Expected, verify_archive
 from airflow_provider_akinon.audit_events.window import parse_instant
 from airflow_provider_akinon.hooks.akinon import AkinonHook
-from airflow_provider_akinon.task_run import WindowRequest, fail_with, failing_for_good, refuse_future, run_of
+from airflow_provider_akinon.task_run import (
+    Killable,
+    WindowRequest,
+    fail_with,
+    failing_for_good,
+    killable,
+    refuse_future,
+    run_of,
+)
 from airflow_provider_akinon.version_compat import AirflowFailException, AirflowSkipException, BaseOperator
 
 SHOWN = 20
 """Of what is wrong, as much goes to XCom and into a failure's message; the log has all."""
 
 
-class SealAuditArchiveOperator(BaseOperator):
+class SealAuditArchiveOperator(Killable, BaseOperator):
     """Seals what was exported up to the end of a period: one more seal on the chain of each source and filters.
 
     A seal holds the SHA-256 of each receipt that no seal holds yet, late exports of earlier windows among them, and
@@ -85,6 +93,7 @@ class SealAuditArchiveOperator(BaseOperator):
         self.aws_conn_id = aws_conn_id
         self.extra_args = extra_args
 
+    @killable
     def execute(self, context: Any) -> dict[str, Any]:
         """Seal and return the heads; see the class."""
         with failing_for_good():
@@ -123,7 +132,7 @@ class SealAuditArchiveOperator(BaseOperator):
             self.log.warning("%s: a chain begins", sealing.chain)
 
 
-class VerifyAuditArchiveOperator(BaseOperator):
+class VerifyAuditArchiveOperator(Killable, BaseOperator):
     """Reads an archive again and fails where anything is wrong: see the documentation for what it finds.
 
     :param start: verify windows from here on, as an aware datetime or ISO 8601 text with an offset; None for all
@@ -164,6 +173,7 @@ class VerifyAuditArchiveOperator(BaseOperator):
         self.heads = heads
         self.aws_conn_id = aws_conn_id
 
+    @killable
     def execute(self, context: Any) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
         """Verify and return the figures; see the class."""
         with failing_for_good():
@@ -189,7 +199,7 @@ class VerifyAuditArchiveOperator(BaseOperator):
         }
 
 
-class ReconcileAuditEventsOperator(BaseOperator):
+class ReconcileAuditEventsOperator(Killable, BaseOperator):
     """Counts windows that were exported again, and tells which have late or vanished events.
 
     One small request for each window. A window whose count is not what its last receipt tells is mended by exporting
@@ -257,6 +267,7 @@ class ReconcileAuditEventsOperator(BaseOperator):
         self.aws_conn_id = aws_conn_id
         self.extra_args = extra_args
 
+    @killable
     def execute(self, context: Any) -> list[dict[str, Any]]:
         """Reconcile and return the windows with something to tell; see the class."""
         with failing_for_good():

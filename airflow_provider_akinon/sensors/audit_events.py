@@ -15,7 +15,7 @@ from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInpu
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.waiting import MAX_LATENESS, Awaited, Sighting, look, result
 from airflow_provider_akinon.hooks.akinon import AkinonHook
-from airflow_provider_akinon.task_run import WindowRequest, failing_for_good, has_task_state
+from airflow_provider_akinon.task_run import Killable, WindowRequest, failing_for_good, has_task_state, killable
 from airflow_provider_akinon.triggers.audit_events import AuditEventsTrigger
 from airflow_provider_akinon.version_compat import (
     AirflowFailException,
@@ -28,7 +28,7 @@ from airflow_provider_akinon.version_compat import (
 _STATE_KEY = "akinon-sighting"
 
 
-class AuditEventsSensor(BaseSensorOperator):
+class AuditEventsSensor(Killable, BaseSensorOperator):
     """Waits until a window holds enough matching events, and has settled.
 
     With ``settled_for``, until the window's end has passed and its count has not moved for so long: put it before
@@ -91,6 +91,7 @@ class AuditEventsSensor(BaseSensorOperator):
             )
         self._sighting: Sighting | None = None
 
+    @killable
     def execute(self, context: Any) -> Any:
         """Wait, here or in the triggerer, and return what was found; see the class."""
         if not self.deferrable:

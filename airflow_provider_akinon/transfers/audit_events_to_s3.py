@@ -26,11 +26,19 @@ from airflow_provider_akinon.audit_events.redaction import Redaction
 from airflow_provider_akinon.audit_events.stored_window import Target
 from airflow_provider_akinon.audit_events.window import Window, parse_timezone
 from airflow_provider_akinon.hooks.akinon import AkinonHook
-from airflow_provider_akinon.task_run import WindowRequest, fail_with, failing_for_good, refuse_future, run_of
+from airflow_provider_akinon.task_run import (
+    Killable,
+    WindowRequest,
+    fail_with,
+    failing_for_good,
+    killable,
+    refuse_future,
+    run_of,
+)
 from airflow_provider_akinon.version_compat import Asset, AssetAlias, BaseOperator
 
 
-class AuditEventsToS3Operator(BaseOperator):
+class AuditEventsToS3Operator(Killable, BaseOperator):
     """Exports the audit events of a window to S3, proved complete, with a receipt beside each object.
 
     The first export of a window stores its events in one object. Objects are never replaced: a later export stores
@@ -116,6 +124,7 @@ class AuditEventsToS3Operator(BaseOperator):
         self.on_source_change = on_source_change
         self.only_again = only_again
 
+    @killable
     def execute(self, context: Any) -> dict[str, Any]:
         """Export the window and return what is stored now; see the class."""
         with failing_for_good():

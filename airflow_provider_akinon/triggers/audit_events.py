@@ -2,7 +2,8 @@
 
 Thin shells around `waiting` and `arrivals`. Requests and the lookup of the connection run in threads of their own, so
 that the triggerer's event loop never waits; only the connection's id is serialized. What passes is tried again, a
-few times in a row and each time later; what does not, ends the trigger.
+few times in a row and each time later; what does not, ends the wait for a window. What watches an asset never ends by
+itself.
 
 Connecting a trigger to an asset (`AssetWatcher`) needs Airflow 3; on Airflow 2 `AuditEventsArrivedTrigger` can be
 imported, and says so when it is made.
@@ -13,7 +14,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
@@ -215,17 +217,20 @@ class AuditEventsArrivedTrigger(BaseEventTrigger):
     """Tells of new matching events, for an ``AssetWatcher`` (Airflow 3).
 
     Each event's payload is ``{"batch_id", "count", "window", "uuids"}``: how many are new, since when, and the first
-    20 uuids; no personal data. Use one for an asset.
+    20 uuids; no personal data. Use one for an asset: Airflow makes one of equal triggers, and cannot tell then whose
+    state is whose. Where two assets watch the same events, ``name`` makes their triggers differ.
 
     Where Airflow keeps state for assets (3.3), a restarted triggerer goes on where it was: it misses nothing, and
     tells nothing twice, except after a kill between the telling and the note that it was told; the repeat has the
-    same ``batch_id``. Elsewhere, it starts from ``since`` again, and tells again of everything since.
+    same ``batch_id``. Elsewhere, and where two assets share it, it starts from ``since`` again, and tells again of
+    everything since.
 
     :param since: tell of events from then on: an aware datetime, or ISO 8601 text with an offset.
     :param filters: any of ``user``, ``content_type`` and ``object_id``, as integers.
     :param poll_interval: seconds between two looks; at least 1.
     :param overlap: seconds to look back, for events that become visible late.
     :param akinon_conn_id: the Akinon connection.
+    :param name: any text that no other such trigger has; None where no other is equal.
     :raises InvalidInput: a parameter is wrong, or this is Airflow 2.
     """
 
@@ -237,47 +242,44 @@ class AuditEventsArrivedTrigger(BaseEventTrigger):
         poll_interval: float = 60.0,
         overlap: float = 900.0,
         akinon_conn_id: str = AkinonHook.default_conn_name,
+        name: str | None = None,
     ) -> None:
         super().__init__()
         if not has_asset_watchers():
             raise InvalidInput("AuditEventsArrivedTrigger works with an AssetWatcher, which needs Airflow 3")
         self.since = format_instant(parse_instant("since", since))
         self.filters = Filters.parse(filters).as_dict()
-        for name, value, least in (("poll_interval", poll_interval, 1), ("overlap", overlap, 0)):
-            if isinstance(value, bool) or not isinstance(value, int | float) or value < least:
-                raise InvalidInput(f"{name}={value!r} is not a number of seconds of at least {least}")
+        for field, value, least in (("poll_interval", poll_interval, 1), ("overlap", overlap, 0)):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < math.inf:
+                raise InvalidInput(f"{field}={value!r} is not a number of seconds of at least {least}")
         self.poll_interval = float(poll_interval)
         self.overlap = float(overlap)
+        if name is not None and not isinstance(name, str):
+            raise InvalidInput(f"name={name!r} is no text; give one, or None")
         self.akinon_conn_id = akinon_conn_id
+        self.name = name
+        self._has_state = True
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what makes the trigger anew; no secret is among it."""
-        names = ("since", "filters", "poll_interval", "overlap", "akinon_conn_id")
+        names = ("since", "filters", "poll_interval", "overlap", "akinon_conn_id", "name")
         return f"{__name__}.{type(self).__name__}", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look, tell, and go on.
+        """Look, tell, and go on; see `_surely` for errors.
 
         A batch is noted before it is told, and noted as told only later: an event that was handed to the triggerer
-        is not yet in Airflow's database. Errors are logged, and looked over again after a while: who watches an asset
-        has no other way to know of them than the triggerer's log.
+        is not yet in Airflow's database.
         """
         since, filters = parse_instant("since", self.since), Filters.parse(self.filters)
         overlap = timedelta(seconds=self.overlap)
-        pause_after_failure = max(self.poll_interval, PAUSE_AFTER_FAILURE)
-        cursor, untold = await self._recall(since)
+        cursor, untold = await self._surely("Reading the asset's state", lambda: self._recall(since))
         while True:
             if untold is None:
                 look = partial(_look_for_arrivals, filters=filters, since=since, cursor=cursor, overlap=overlap)
-                try:
-                    batch, cursor = await _ask_patiently(self.akinon_conn_id, look, self.log)
-                except AkinonError as error:
-                    # Airflow starts a watching trigger that ends anew, at once: it would ask again and again.
-                    self.log.error(
-                        "Looking for new events failed; looking again in %.0f s: %s", pause_after_failure, error
-                    )
-                    await asyncio.sleep(pause_after_failure)
-                    continue
+                batch, cursor = await self._surely(
+                    "Looking for new events", partial(_ask_patiently, self.akinon_conn_id, look, self.log)
+                )
                 if batch is not None:
                     untold = batch.as_dict()
                     await self._note(cursor, untold)
@@ -290,6 +292,21 @@ class AuditEventsArrivedTrigger(BaseEventTrigger):
             else:
                 await asyncio.sleep(self.poll_interval)
 
+    async def _surely(self, doing: str, step: Callable[[], Awaitable[T]]) -> T:
+        """Return what ``step`` does, however often it fails before.
+
+        Airflow starts a watching trigger that ends anew, at once and for ever, whatever ended it. Errors are logged:
+        who watches an asset has no other way to know of them than the triggerer's log.
+        """
+        while True:
+            try:
+                return await step()
+            except Exception as error:
+                pause = max(self.poll_interval, PAUSE_AFTER_FAILURE)
+                said = str(error) if isinstance(error, AkinonError) else f"{type(error).__name__}: {error}"
+                self.log.error("%s failed; trying again in %.0f s: %s", doing, pause, said)
+                await asyncio.sleep(pause)
+
     @property
     def _key(self) -> str:
         identity = json.dumps([self.akinon_conn_id, self.since, self.filters])
@@ -297,13 +314,32 @@ class AuditEventsArrivedTrigger(BaseEventTrigger):
 
     async def _recall(self, since: datetime) -> tuple[arrivals.Cursor, dict[str, Any] | None]:
         """Return the cursor, and the batch that may not have been told."""
-        store = getattr(self, "asset_state_store", None)
-        noted = None if store is None else await store.aget(self._key)
+        noted = await self._with_state(lambda store: store.aget(self._key))
         if noted is None:
             return arrivals.Cursor(since), None
         return arrivals.Cursor.from_dict(noted["cursor"]), noted["untold"]
 
     async def _note(self, cursor: arrivals.Cursor, untold: dict[str, Any] | None) -> None:
+        noted = {"cursor": cursor.as_dict(), "untold": untold}
+        await self._surely(
+            "Noting in the asset's state", lambda: self._with_state(lambda store: store.aset(self._key, noted))
+        )
+
+    async def _with_state(self, use: Callable[[Any], Awaitable[Any]]) -> Any:
+        """Return what ``use`` does with the asset's state, None where there is none."""
         store = getattr(self, "asset_state_store", None)
-        if store is not None:
-            await store.aset(self._key, {"cursor": cursor.as_dict(), "untold": untold})
+        if store is None or not self._has_state:
+            return None
+        try:
+            return await use(store)
+        except ValueError as error:
+            # Airflow's own words for a trigger of several assets, or of none anymore; a kind of it is another fault.
+            if type(error) is not ValueError:
+                raise
+            self._has_state = False
+            self.log.warning(
+                "Several assets share this trigger, since theirs are equal, and Airflow keeps no state for it. "
+                "Started anew, it tells again of everything since %s. Give each AuditEventsArrivedTrigger a name of its own",
+                self.since,
+            )
+            return None

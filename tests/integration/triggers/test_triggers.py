@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import threading
 import time
@@ -95,6 +96,17 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses after failures are as many as ever, and short."""
     monkeypatch.setattr(triggers, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(triggers, "LONGEST_TO_HAND_OVER", 0.05)
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """What was logged so far; the two lines of Airflow log in ways of their own."""
+
+    def logged() -> str:
+        shown = capfd.readouterr()
+        return shown.out + shown.err or caplog.text
+
+    return logged
 
 
 def test_an_edges_page_is_looked_over_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,7 +307,7 @@ class State:
             raise KilledError
 
 
-class KilledError(Exception):
+class KilledError(BaseException):
     """The process is gone."""
 
 
@@ -365,6 +377,7 @@ def test_a_watching_trigger_can_be_made_anew() -> None:
         "filters": {"user": 42},
         "poll_interval": 60.0,
         "overlap": 900.0,
+        "name": None,
         "akinon_conn_id": "shop",
     }
     assert AuditEventsArrivedTrigger(**json.loads(json.dumps(arguments))).serialize() == (path, arguments)
@@ -522,3 +535,101 @@ def test_a_watching_trigger_outlives_a_refusal(monkeypatch: pytest.MonkeyPatch, 
         assert (await batch)["uuids"] == uuids
 
     asyncio.run(run())
+
+
+class Shared(State):
+    """The state of a trigger that two assets share, as Airflow gives it."""
+
+    async def aget(self, _: str) -> Any:
+        raise ValueError("Task has 2 concrete inlets and outlets")
+
+    aset = aget  # type: ignore[assignment]
+
+
+@on_3
+def test_a_trigger_of_two_assets_tells_without_state(shop: Sandbox, log: Callable[[], str]) -> None:
+    """It tells each batch once, says once that it keeps no state, and what to do."""
+
+    async def run() -> None:
+        watcher = Watcher(Shared())
+        for number in (2, 3):
+            uuids = add(shop, number)
+            assert (await watcher.next())["uuids"] == uuids
+        assert await watcher.says_nothing()
+
+    asyncio.run(run())
+    assert log().count("Several assets share this trigger") == 1
+
+
+@on_3
+def test_a_name_makes_triggers_differ(shop: Sandbox) -> None:
+    """Airflow compares what is serialized; a name given later leaves the state where it is."""
+    triggers_ = [AuditEventsArrivedTrigger(since=SINCE, name=name) for name in (None, "one", "two")]
+    assert len({json.dumps(each.serialize()) for each in triggers_}) == 3
+
+    async def run() -> None:
+        state = State()
+        add(shop, 2)
+        first = Watcher(state)
+        assert (await first.next())["count"] == 2
+        assert await first.says_nothing()
+        assert await Watcher(state, name="one").says_nothing()
+
+    asyncio.run(run())
+
+
+class Failing(State):
+    """A state that fails ``times`` times with ``error``, at each of its uses."""
+
+    def __init__(self, error: Exception, times: int) -> None:
+        super().__init__()
+        self.error = error
+        self.left = {"aget": times, "aset": times}
+
+    def _fail(self, use: str) -> None:
+        if self.left[use]:
+            self.left[use] -= 1
+            raise self.error
+
+    async def aget(self, key: str) -> Any:
+        self._fail("aget")
+        return await super().aget(key)
+
+    async def aset(self, key: str, value: Any) -> None:
+        self._fail("aset")
+        await super().aset(key, value)
+
+
+@on_3
+@pytest.mark.parametrize(
+    "error", [RuntimeError("no database"), json.JSONDecodeError("no JSON", "", 0), OSError(5, "I/O")]
+)
+def test_a_watching_trigger_outlives_its_state(
+    monkeypatch: pytest.MonkeyPatch, shop: Sandbox, log: Callable[[], str], error: Exception
+) -> None:
+    """A state store that fails is waited for, and no batch is lost or told twice."""
+    monkeypatch.setattr(triggers, "PAUSE_AFTER_FAILURE", 0.05)
+
+    async def run() -> None:
+        state = Failing(error, 3)
+        uuids = add(shop, 2)
+        watcher = Watcher(state)
+        assert (await watcher.next())["uuids"] == uuids
+        assert await watcher.says_nothing()
+        assert state.left == {"aget": 0, "aset": 0}
+        assert await Watcher(state).says_nothing()
+
+    asyncio.run(run())
+    assert log().count(f"trying again in 0 s: {type(error).__name__}: {error}") == 6
+
+
+@on_3
+def test_a_watching_trigger_outlives_a_missing_connection(
+    monkeypatch: pytest.MonkeyPatch, log: Callable[[], str]
+) -> None:
+    """An unknown connection id neither ends it nor makes it spin."""
+    monkeypatch.delenv("AIRFLOW_CONN_AKINON_DEFAULT", raising=False)
+    with pytest.raises(asyncio.TimeoutError):
+        asyncio.run(asyncio.wait_for(Watcher(State(), akinon_conn_id="not_there").next(), 1.5))
+
+    assert len(re.findall(r"trying again in 300 s: .*not_there", log())) == 1
