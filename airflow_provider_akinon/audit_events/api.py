@@ -20,6 +20,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import os
 import re
 import time
 import uuid as uuids
@@ -69,6 +70,7 @@ from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.foreign_text import shown
 from airflow_provider_akinon.audit_events.limits import LimitedReading, Limits
 from airflow_provider_akinon.audit_events.pace import Clock, Pace
+from airflow_provider_akinon.audit_events.proxies import EXAMPLE, of_environment, problem_of, secrets_of
 from airflow_provider_akinon.audit_events.records import (
     Page,
     parse_page,
@@ -76,8 +78,8 @@ from airflow_provider_akinon.audit_events.records import (
     parse_requested_events,
     without_mark,
 )
-from airflow_provider_akinon.audit_events.secrecy import holds_key, keeping_secret
-from airflow_provider_akinon.audit_events.settings import Settings
+from airflow_provider_akinon.audit_events.secrecy import Secrets, holds_key, keeping_secret
+from airflow_provider_akinon.audit_events.settings import Extra, Settings, problem_of_bundle
 from airflow_provider_akinon.audit_events.window import Window, format_instant, parse_instant
 
 ATTEMPTS = 7
@@ -121,40 +123,13 @@ class AuditEventsApi:
     def __init__(self, settings: Settings, *, attempts: int = ATTEMPTS, clock: Clock = time) -> None:
         self.settings = settings
         self.has_answered = False
-        extra = settings.extra
         self._url = f"{settings.base_url}{settings.api_path}audit-events/"
         self._clock = clock
         self._pace = Pace.shared(settings, clock)
-        # requests knows about proxies, certificates and the environment: it makes the connection pool. The pool alone
-        # sends, as a session would take longer than the rest of this module, keep the API's cookies, and look at
-        # redirects.
-        session = requests.Session()
-        # An auth object, not a header: requests would replace a header by what .netrc says.
-        session.auth = _ApiKey(settings.authorization)
-        session.headers.update(
-            {
-                "Accept": "application/json",
-                # What `limits` unpacks by itself, and never further than it may.
-                "Accept-Encoding": "gzip",
-                "User-Agent": f"airflow-provider-akinon/{__version__}",
-            }
-        )
-        request = session.prepare_request(requests.Request("GET", self._url))
-        # `verify` and the proxies go in here, as the environment would override those of a session.
-        sending = session.merge_environment_settings(self._url, dict(extra.proxies or {}), True, extra.verify, None)
-        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=extra.max_concurrency, pool_block=True)
-        pool = adapter.get_connection_with_tls_context(
-            request, sending["verify"], proxies=sending["proxies"], cert=sending["cert"]
-        )
-        adapter.cert_verify(pool, self._url, sending["verify"], sending["cert"])  # type: ignore[no-untyped-call]
-        self._pool = cast(urllib3.HTTPConnectionPool, pool)
-        # Whatever kind of connection it would make: to a server, through TLS, by a proxy of either kind.
-        kind = cast(type[Any], self._pool.ConnectionCls)
-        self._pool.ConnectionCls = type("LimitedConnection", (_LimitedConnection, kind), {})
-        # Not its headers: vars() of this client would show the key.
-        self._request = request
-        # Before a request's path: nothing, or the origin where a proxy is to read it, as for plain http.
-        self._before_path = adapter.request_url(request, sending["proxies"]).removesuffix(request.path_url)
+        # The request, not its headers: vars() of this client would show the key.
+        self._request, self._pool, self._before_path = _transport(self._url, settings)
+        of_workers = of_environment(self._url, settings.extra.proxies) or ""
+        self._secrets = Secrets((*settings.secrets, *secrets_of(of_workers)))
         self._retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(attempts),
             retry=tenacity.retry_if_exception(_is_passing),
@@ -187,7 +162,7 @@ class AuditEventsApi:
         """
         page = self.page({**window.params(), **filters.params(), "limit": "1"})
         # The event that comes with the count tells whether the API heeds the filters.
-        with keeping_secret(self.settings.key):
+        with keeping_secret(*self._secrets):
             parse_requested_events(page, window, filters)
         return page.count
 
@@ -224,7 +199,7 @@ class AuditEventsApi:
             raise InvalidInput(f"uuid={str(uuid)!r} is not a UUID; give an event's 'uuid' field") from None
 
     def _get(self, url: str, params: Mapping[str, str], decode: Callable[[bytes], T]) -> T:
-        with keeping_secret(self.settings.key):
+        with keeping_secret(*self._secrets):
             answer: T = self._retrying(self._try, url, params, decode)
         return answer
 
@@ -296,7 +271,7 @@ class AuditEventsApi:
                 f"{url} redirects to {shown(origin)}; the key goes to {self.settings.base_url} only. "
                 "If the API has moved, change Host in the connection"
             )
-        if holds_key(target, self.settings.key):
+        if any(holds_key(target, secret) for secret in self._secrets):
             raise ProtocolError(f"{url} redirects to a URL that holds the key, which logs on the way would keep")
         return target
 
@@ -341,6 +316,68 @@ class AuditEventsApi:
             "stands between the workers and the API: a firewall, a proxy, a list of allowed addresses",
             status=status,
         )
+
+
+def _transport(url: str, settings: Settings) -> tuple[requests.PreparedRequest, urllib3.HTTPConnectionPool, str]:
+    """Return the request without its parameters, what sends it, and what stands before its path.
+
+    The last is nothing, or the origin where a proxy is to read it, as for plain http.
+
+    :raises InvalidInput: what the connection or the environment says of proxies or certificates cannot be used.
+    """
+    extra = settings.extra
+    # requests knows about proxies, certificates and the environment: it makes the connection pool. The pool alone
+    # sends, as a session would take longer than the rest of this module, keep the API's cookies, and look at
+    # redirects.
+    session = requests.Session()
+    # An auth object, not a header: requests would replace a header by what .netrc says.
+    session.auth = _ApiKey(settings.authorization)
+    session.headers.update(
+        {
+            "Accept": "application/json",
+            # What `limits` unpacks by itself, and never further than it may.
+            "Accept-Encoding": "gzip",
+            "User-Agent": f"airflow-provider-akinon/{__version__}",
+        }
+    )
+    _require_usable_environment(url, extra)
+    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=extra.max_concurrency, pool_block=True)
+    try:
+        request = session.prepare_request(requests.Request("GET", url))
+        # `verify` and the proxies go in here, as the environment would override those of a session.
+        sending = session.merge_environment_settings(url, dict(extra.proxies or {}), True, extra.verify, None)
+        pool = adapter.get_connection_with_tls_context(
+            request, sending["verify"], proxies=sending["proxies"], cert=sending["cert"]
+        )
+        adapter.cert_verify(pool, url, sending["verify"], sending["cert"])  # type: ignore[no-untyped-call]
+        before_path = adapter.request_url(request, sending["proxies"]).removesuffix(request.path_url)
+    except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+        # Their words hold URLs, with a part of a password where it has a character that URLs do not.
+        raise InvalidInput(
+            f"No client can be made for {settings.base_url} ({type(error).__name__}): check Host, and 'proxies' and "
+            "'verify' in the connection's Extra, and HTTPS_PROXY and REQUESTS_CA_BUNDLE where tasks run"
+        ) from None
+    found = cast(urllib3.HTTPConnectionPool, pool)
+    # Whatever kind of connection it would make: to a server, through TLS, by a proxy of either kind.
+    kind = cast(type[Any], found.ConnectionCls)
+    found.ConnectionCls = type("LimitedConnection", (_LimitedConnection, kind), {})
+    return request, found, before_path
+
+
+def _require_usable_environment(url: str, extra: Extra) -> None:
+    """Make sure that what the environment says of proxies and certificates can be used, where it is."""
+    proxy = of_environment(url, extra.proxies)
+    if proxy and (problem := problem_of(proxy)):
+        raise InvalidInput(
+            f"The proxy that the environment gives (HTTPS_PROXY, HTTP_PROXY or ALL_PROXY) is not usable: {problem}; "
+            f"or give 'proxies' in the connection's Extra, like {EXAMPLE}"
+        )
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        path = os.environ.get(name)
+        if path and extra.verify is True and url.startswith("https:"):
+            if problem := problem_of_bundle(path):
+                raise InvalidInput(f"{name} in the environment is not usable: {problem}")
+            return
 
 
 _CODINGS = {"identity": False, "": False, "gzip": True, "x-gzip": True}
@@ -464,7 +501,7 @@ def _unreachable(settings: Settings, error: HTTPError) -> Unreachable:
             )
         return Unreachable(f"TLS with {base_url} failed; does it speak https on this port? ({shown(str(error))})")
     if isinstance(error, ProxyError):
-        return Unreachable(f"The proxy on the way to {base_url} did not connect")
+        return Unreachable(f"The proxy on the way to {base_url} {_proxy_failure(error.original_error)}")
     if isinstance(error, NameResolutionError):
         return Unreachable(f"The host of {base_url} is unknown: its name does not resolve. Check Host")
     if isinstance(error, NewConnectionError):
@@ -477,6 +514,17 @@ def _unreachable(settings: Settings, error: HTTPError) -> Unreachable:
     if isinstance(error, NoAnswerInTime):
         return Unreachable(f"{base_url} did not answer in time ({said})")
     return Unreachable(f"The connection to {base_url} broke off ({said})")
+
+
+def _proxy_failure(error: Exception) -> str:
+    """Return what a proxy did not do, and what to change. The error's own words hold the proxy's URL."""
+    if "Tunnel connection failed: 407" in str(error):
+        return "refuses its user name or password (407). Check 'proxies' in the connection's Extra, or HTTPS_PROXY"
+    if isinstance(error, NameResolutionError):
+        return "is unknown: its name does not resolve. Check 'proxies' in the connection's Extra, or HTTPS_PROXY"
+    if isinstance(error, SSLError):
+        return "speaks no TLS, or its certificate does not verify. Most proxies are reached by http://"
+    return "did not connect. Check 'proxies' in the connection's Extra, or HTTPS_PROXY, and what the proxy allows"
 
 
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")

@@ -90,7 +90,7 @@ def export_window(
     :raises IncompleteWindow: the events read are not as many as the API counts.
     """
     reader = Reader(api, window, filters, redaction)
-    with keeping_secret(api.settings.key):
+    with keeping_secret(*api.settings.secrets):
         draft, count = _proved(reader, format)
     with closing(draft.file), ExitStack() as stack:
         yield Export(

@@ -1,19 +1,22 @@
-"""The API key stays out of every error, in whatever form the API sends it back.
+"""A secret stays out of every error, in whatever form the API or a library writes it.
 
-An API that quotes the request, by mistake or on purpose, may write the key anywhere: plain, escaped for a URL, for
-JSON or by Python, in hex, or in Base64, alone or as part of a longer text. What an error says is searched for all of
-these, in one place: where it leaves the client or the export, with everything that is behind it left behind. This
-module refuses to guess other disguises; it reads no records, which are stored as they came.
+The secrets are the API key, a proxy's password and the values of secret headers; each is called a key here. An API
+that quotes the request, by mistake or on purpose, may write one anywhere: plain, escaped for a URL, for JSON or by
+Python, in hex, or in Base64, alone or as part of a longer text. What an error says is searched for all of these, in
+one place: where it leaves the client or the export, with everything that is behind it left behind. This module
+refuses to guess other disguises; it reads no records, which are stored as they came.
 """
 
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 from airflow_provider_akinon.audit_events.errors import AkinonError
 
@@ -28,18 +31,27 @@ _CUT = "…"
 _BROKEN_ESCAPE = re.compile(r"[\\%xu0-9a-f]{1,8}", re.IGNORECASE)
 
 
+class Secrets(tuple[str, ...]):
+    """Texts that nobody may see, not even where somebody logs what holds them."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"Secrets({INSTEAD})"
+
+
 @contextmanager
-def keeping_secret(key: str) -> Iterator[None]:
-    """Let errors of this package pass only without ``key``, and without the errors behind them.
+def keeping_secret(*keys: str) -> Iterator[None]:
+    """Let errors of this package pass only without ``keys``, and without the errors behind them.
 
     Those are of other libraries, and hold what the API sent.
     """
     try:
         yield
     except AkinonError as error:
-        error.args = tuple(_without_key(value, key) for value in error.args)
+        error.args = tuple(_without_keys(value, keys) for value in error.args)
         for name, value in vars(error).items():
-            setattr(error, name, _without_key(value, key))
+            setattr(error, name, _without_keys(value, keys))
         error.__cause__ = error.__context__ = None
         raise
 
@@ -61,8 +73,28 @@ def without_key(text: str, key: str) -> str:
     return text
 
 
-def _without_key(value: Any, key: str) -> Any:
-    return without_key(value, key) if isinstance(value, str) else value
+def derived(key: str) -> list[str]:
+    """Return the forms of ``key`` that a log's masking, which looks for whole texts, has to know, itself first."""
+    forms = [
+        key,
+        quote(key),
+        quote(key, safe=""),
+        quote_plus(key),
+        json.dumps(key)[1:-1],
+        repr(key)[1:-1],
+        key.encode().hex(),
+        base64.b64encode(key.encode()).decode(),
+        base64.urlsafe_b64encode(key.encode()).decode(),
+    ]
+    return list(dict.fromkeys(forms))
+
+
+def _without_keys(value: Any, keys: tuple[str, ...]) -> Any:
+    if isinstance(value, str):
+        # One may stand inside another, whose rest would stay.
+        for key in sorted(keys, key=len, reverse=True):
+            value = without_key(value, key)
+    return value
 
 
 def _beginning(text: str, end: int, units: list[re.Pattern[str]]) -> int:

@@ -12,7 +12,8 @@ import ipaddress
 import json
 import os
 import re
-from collections.abc import Mapping
+import ssl
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
@@ -21,6 +22,7 @@ import msgspec
 from msgspec import Meta
 
 from airflow_provider_akinon.audit_events.errors import InvalidInput
+from airflow_provider_akinon.audit_events.proxies import EXAMPLE, problem_of_all, secrets_of
 
 NAME_OF_A_HOST, ADDRESS_OF_A_HOST = r"[a-z0-9._-]+", r"[0-9a-f:.]+(?:%[a-z0-9]+)?"
 """Patterns. An address of IPv6 stands in brackets in a URL."""
@@ -58,6 +60,10 @@ class Extra(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allow_http: bool = False
     """Whether the key may go over unencrypted http to a host other than this machine."""
 
+    def __repr__(self) -> str:
+        # A proxy's URL can hold a password, and a key may have been typed into the wrong field.
+        return "Extra(***)"
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -69,8 +75,7 @@ class Settings:
     extra: Extra
 
     def __repr__(self) -> str:
-        # A proxy's URL can hold a password, and a key may have been typed into the wrong field.
-        return f"Settings(base_url={self.base_url!r}, key='***', extra='***')"
+        return f"Settings(base_url={self.base_url!r}, key='***', extra={self.extra!r})"
 
     @property
     def host(self) -> str:
@@ -88,6 +93,12 @@ class Settings:
         """The value of the Authorization header. A secret."""
         scheme = self.extra.auth_scheme
         return self.key if scheme.lower() in BARE_KEY else f"{scheme} {self.key}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What of the connection nobody may see: the key, and what of the proxies is secret."""
+        of_proxies = (secret for url in (self.extra.proxies or {}).values() for secret in secrets_of(url))
+        return tuple(dict.fromkeys((self.key, *of_proxies)))
 
     @classmethod
     def parse(
@@ -159,14 +170,34 @@ def _convert(name: str, value: object, wanted: Any) -> Any:
     if name == "proxies" and isinstance(value, str):
         value = _from_json(value)
         if value is None:
-            raise ValueError('it is not JSON; write it like {"https": "http://proxy.example.com:3128"}')
+            raise ValueError(f"it is not JSON; write it like {EXAMPLE}")
     if name == "verify" and isinstance(value, str):
         flags = {"true": True, "1": True, "false": False, "0": False}
         value = flags.get(value.lower(), value)
+    converted = msgspec.convert(value, wanted, strict=False)
+    problem = _CHECKS[name](converted) if name in _CHECKS and not isinstance(converted, bool) else None
+    if problem:
+        raise ValueError(problem)
+    return converted
+
+
+def problem_of_bundle(path: str) -> str | None:
+    """Return why a file or folder gives no CA certificates, None where it does. The path is not in it."""
+    try:
         # Not a Path's own: it raises where a name is too long, with the name, which may be a key.
-        if isinstance(value, str) and not os.path.exists(value):  # noqa: PTH110
-            raise ValueError("there is no such file; give true, false or the path of a CA bundle")
-    return msgspec.convert(value, wanted, strict=False)
+        folder = os.path.isdir(path)  # noqa: PTH112
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(**{"capath" if folder else "cafile": path})
+    except PermissionError:
+        return "the file may not be read here; let the user that runs tasks read it"
+    except ssl.SSLError:
+        return "the file holds no CA certificates in PEM form; give one that does"
+    except (OSError, ValueError):
+        return "there is no such file here; give true, false or the path of a CA bundle that is on every worker"
+    return None
+
+
+_CHECKS: Mapping[str, Callable[[Any], str | None]] = {"proxies": problem_of_all, "verify": problem_of_bundle}
+"""What the type of a field does not tell, by its name."""
 
 
 def _kind(value: object) -> str:

@@ -23,10 +23,15 @@ from airflow_provider_akinon.audit_events.errors import (
 )
 from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.proxies import of_environment, secrets_of
+from airflow_provider_akinon.audit_events.secrecy import derived
 from airflow_provider_akinon.audit_events.settings import Extra, Settings
 from airflow_provider_akinon.audit_events.window import Window
 from airflow_provider_akinon.connection_form import BEHAVIOUR, widgets
 from airflow_provider_akinon.version_compat import BaseHook, Connection, mask_secret
+
+LEAST_MASKED = 5
+"""Characters of a text that Airflow masks."""
 
 
 def settings_of(connection: Connection) -> Settings:
@@ -38,7 +43,7 @@ def settings_of(connection: Connection) -> Settings:
     """
     # Before anything can fail: an error about another field must not find the key unmasked.
     if connection.password:
-        mask_secret(connection.password)
+        _mask(connection.password)
     settings = Settings.parse(
         host=connection.host,
         port=connection.port,
@@ -47,9 +52,17 @@ def settings_of(connection: Connection) -> Settings:
         schema=connection.schema,
         extra=connection.extra,
     )
-    mask_secret(settings.key)
-    mask_secret(settings.authorization)
+    of_workers = of_environment(settings.base_url, settings.extra.proxies) or ""
+    _mask(*settings.secrets, settings.authorization, *secrets_of(of_workers))
     return settings
+
+
+def _mask(*secrets: str) -> None:
+    """Mask secrets in logs, in every form that somebody may write them in."""
+    for secret in secrets:
+        # Airflow warns of each text that is too short to be masked: one warning of a short key is enough.
+        for form in [secret, *(form for form in derived(secret)[1:] if len(form) >= LEAST_MASKED)]:
+            mask_secret(form)
 
 
 class AkinonHook(BaseHook):

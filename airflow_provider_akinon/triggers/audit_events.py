@@ -338,8 +338,8 @@ class AuditEventsArrivedTrigger(BaseEventTrigger):
                 raise
             self._has_state = False
             self.log.warning(
-                "Several assets share this trigger, since theirs are equal, and Airflow keeps no state for it. "
-                "Started anew, it tells again of everything since %s. Give each AuditEventsArrivedTrigger a name of its own",
+                "Several assets share this trigger, since theirs are equal, and Airflow keeps no state for it: it "
+                "will tell of everything since %s again. Give each AuditEventsArrivedTrigger a name of its own",
                 self.since,
             )
             return None

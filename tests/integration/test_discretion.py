@@ -173,6 +173,46 @@ def test_the_task_says_which(
     assert objects(s3, bucket) == []
 
 
+@pytest.mark.parametrize(
+    ("extra", "problem"),
+    [
+        (
+            {"proxies": {"http": f"socks5://me:{quote(KEY, safe='')}@127.0.0.1:1080"}},
+            "it is a SOCKS proxy, for which the package PySocks",
+        ),
+        (
+            {"proxies": {"http": f"http://me:{KEY}@127.0.0.1:3128"}},
+            "it is no URL of a proxy; write it like http://user:",
+        ),
+        (
+            {"verify": "/no/such/bundle.pem"},
+            "there is no such file here; give true, false or the path of a CA bundle",
+        ),
+    ],
+)
+def test_what_no_client_can_use(
+    extra: dict[str, object],
+    problem: str,
+    guarded: Sandbox,
+    connect: Connect,
+    bucket: str,
+    day: Span,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The Test button and the task name the field, and neither shows a password or another library's error."""
+    connect(guarded, extra)
+
+    working, message = AkinonHook().test_connection()
+    with pytest.raises(AirflowFailException) as caught:
+        export(bucket, *day)
+
+    assert not working
+    assert str(caught.value) == message
+    assert f"Extra {next(iter(extra))} (" in message
+    assert f"is wrong: {problem}" in message
+    no_key_in(message, all_of(caught.value), caplog.text)
+
+
 def test_an_untrusted_certificate(
     secured: Wire, guarded: Sandbox, connect: Connect, bucket: str, day: Span, said: Callable[[], str]
 ) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_akinon.audit_events.errors import ProtocolError, Rejected
 from airflow_provider_akinon.audit_events.foreign_text import shown
-from airflow_provider_akinon.audit_events.secrecy import holds_key, keeping_secret, without_key
+from airflow_provider_akinon.audit_events.secrecy import derived, holds_key, keeping_secret, without_key
 
 KEY = 's3cr3t K3y/+"\\=0123456789'
 
@@ -104,6 +104,19 @@ def test_an_error_loses_the_key_and_what_is_behind_it() -> None:
     assert vars(caught.value) == {"status": 401, "detail": "***"}
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
+
+
+def test_every_secret_is_kept() -> None:
+    """A proxy's password goes as the key does."""
+    with pytest.raises(ProtocolError, match=r"^\*\*\* and \*\*\*$"), keeping_secret(KEY, "pr0xy-pass"):
+        raise ProtocolError(f"{KEY} and pr0xy-pass")
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=8))
+def test_what_logs_are_to_mask_is_what_errors_lose(key: str) -> None:
+    """Each form that Airflow is told to mask is one that is found in errors, and the key itself is the first."""
+    assert derived(key)[0] == key
+    assert [form for form in derived(key) if not holds_key(form, key)] == []
 
 
 def test_other_errors_pass() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
+import certifi
 import msgspec
 import pytest
 from hypothesis import given
@@ -48,7 +48,7 @@ def test_host_and_key_are_enough() -> None:
     )
 
 
-BUNDLE = str(Path(__file__))
+BUNDLE = certifi.where()
 FROM_TEXT: list[tuple[str, str, object]] = [
     ("remote_id", "7", 7),
     ("remote_id", "0", 0),
@@ -130,6 +130,9 @@ def test_the_extra_may_be_missing(extra: Any) -> None:
         ("requests_per_second", -1),
         ("requests_per_second", "nan"),
         ("verify", "/no/such/bundle.pem"),
+        ("verify", __file__),
+        ("verify", "x" * 5000),
+        ("verify", "a\0b"),
         ("verify", "no"),
         ("verify", 2),
         ("allow_http", "maybe"),

@@ -887,6 +887,41 @@ def test_a_proxy_of_a_tls_connection_sees_no_key() -> None:
     assert KEY not in repr(request.headers)
 
 
+def test_a_proxy_that_refuses_its_password_says_so() -> None:
+    """A 407 of the proxy names the proxy's field, and is not taken for an answer of the API's."""
+    with Server(Answer(407, b"who?", {})) as proxy:
+        given = proxy.url.replace("//", "//me:pr0xy-pass@")
+        with client("https://shop.invalid", attempts=1, proxies={"https": given}) as api:
+            error = failure(api)
+
+    assert "refuses its user name or password (407). Check 'proxies'" in str(error)
+    assert "pr0xy-pass" not in texts_of(error)
+    assert [each for each in proxy.requests[0].headers if each[0] == "Proxy-Authorization"] == [
+        ("Proxy-Authorization", "Basic bWU6cHIweHktcGFzcw==")
+    ]
+
+
+def test_a_proxy_of_an_unknown_name_says_so() -> None:
+    """It is the proxy's name that does not resolve, not the API's."""
+    with client("https://shop.invalid", attempts=1, proxies={"https": "http://me:pr0xy-pass@proxy.invalid"}) as api:
+        error = failure(api)
+
+    assert "The proxy on the way to https://shop.invalid is unknown: its name does not resolve" in str(error)
+    assert "pr0xy-pass" not in texts_of(error)
+
+
+@pytest.mark.parametrize("echoed", ["pr0xy-pass", "bWU6cHIweHktcGFzcw==", "PR0XY-PASS"])
+def test_a_proxys_password_that_comes_back_is_in_no_error(echoed: str) -> None:
+    """What answers in place of the API may quote the request to the proxy: its password goes as the key does."""
+    with Server(problem(400, {"detail": f"You sent {echoed}."})) as proxy:
+        given = proxy.url.replace("//", "//me:pr0xy-pass@")
+        with client("http://shop.invalid", attempts=1, allow_http=True, proxies={"http": given}) as api:
+            error = failure(api)
+
+    assert "You sent ***." in str(error)
+    assert echoed not in texts_of(error)
+
+
 def test_the_password_of_a_proxy_is_in_no_error() -> None:
     """A proxy that does not answer is told without its URL, which can hold a password."""
     proxy = f"http://me:pr0xy-pass@127.0.0.1:{free_port()}"
