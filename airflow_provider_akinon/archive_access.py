@@ -15,7 +15,8 @@ from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.audit_events.signing import PrivateKey
 from airflow_provider_akinon.audit_events.window import parse_instant
-from airflow_provider_akinon.version_compat import BaseHook, mask_secret
+from airflow_provider_akinon.connections import get_connection
+from airflow_provider_akinon.version_compat import mask_secret
 
 
 def open_bucket(name: str | None, aws_conn_id: str | None) -> Bucket:
@@ -64,7 +65,7 @@ def sealing_key(conn_id: str | None) -> PrivateKey | None:
 
 
 def _password(field: str, conn_id: str, purpose: str) -> str:
-    password = BaseHook.get_connection(conn_id).password
+    password = get_connection(field, conn_id).password
     if not password:
         raise InvalidInput(f"{field}={conn_id!r} has no password, which is {purpose}")
     mask_secret(password)

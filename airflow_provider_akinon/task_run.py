@@ -81,9 +81,10 @@ def failing_for_good() -> Iterator[None]:
     try:
         yield
     except AkinonError as error:
-        if error.permanent:
-            raise AirflowFailException(str(error)) from error
-        raise
+        if not error.permanent:
+            raise
+        # Airflow logs what an error comes from before it, and this has the same words. Where it came from stays.
+        raise AirflowFailException(str(error)).with_traceback(error.__traceback__) from None
 
 
 def fail_with(context: Mapping[str, Any], result: object, message: str) -> NoReturn:

@@ -15,10 +15,10 @@ AIRFLOW = tuple(int(part) for part in __version__.split(".")[:2])
 
 if TYPE_CHECKING or AIRFLOW >= (3, 2):
     from airflow.sdk.configuration import conf
-    from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+    from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
 else:
     from airflow.configuration import conf
-    from airflow.exceptions import AirflowFailException, AirflowSkipException
+    from airflow.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
 
 if TYPE_CHECKING or AIRFLOW >= (3, 1):
     from airflow.sdk import BaseHook
@@ -45,6 +45,7 @@ else:
 __all__ = [
     "AIRFLOW",
     "AirflowFailException",
+    "AirflowNotFoundException",
     "AirflowSkipException",
     "Asset",
     "AssetAlias",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import traceback
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -177,6 +179,7 @@ def test_a_window_that_has_not_ended_is_refused() -> None:
 
 EXAMPLES: list[AkinonError] = [
     errors.InvalidInput("x"),
+    errors.ConnectionMissing("x", conn_id="c"),
     errors.Rejected("x", status=403, detail="x"),
     errors.Throttled("x", status=429, retry_after=None),
     errors.Unavailable("x", status=503),
@@ -204,7 +207,11 @@ def test_only_what_another_try_cannot_mend_ends_the_task(error: AkinonError) -> 
         raise error
 
     assert str(caught.value) == "x"
-    assert error in (caught.value, caught.value.__cause__)
+    assert error in (caught.value, caught.value.__context__)
+    # Once in the log, and with where it came from.
+    shown = "".join(traceback.format_exception(caught.value))
+    assert len(re.findall(r"^\S+: x$", shown, re.M)) == 1
+    assert "raise error" in shown
 
 
 def test_every_error_has_an_example() -> None:

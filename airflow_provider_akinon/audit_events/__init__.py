@@ -15,7 +15,8 @@ seal``. Where to look:
   lists, judge a window by its `evidence` and a `series` by what it leaves out (`coverage`), and report `findings`.
 - What does several things at a time, and waits for none of them: `in_threads`.
 - What waits for events: `waiting`, `arrivals`.
-- What can go wrong: `errors`, whose messages show what others wrote by `foreign_text`, and by `secrecy` no secret.
+- What can go wrong: `errors`, whose messages show what others wrote by `foreign_text`, and by
+  `secrecy` no secret; `advice` says what to change after a refusal.
 
 Nothing here imports Airflow; the shells around it live in `hooks`, `transfers`, `operators`, `sensors`, `triggers`.
 """

@@ -22,6 +22,7 @@ import io
 import json
 import os
 import re
+import ssl
 import time
 import uuid as uuids
 import zlib
@@ -52,6 +53,7 @@ from urllib3.exceptions import (
 from urllib3.exceptions import TimeoutError as NoAnswerInTime
 
 from airflow_provider_akinon import __version__
+from airflow_provider_akinon.audit_events.advice import on_refusal
 from airflow_provider_akinon.audit_events.errors import (
     AkinonError,
     ApiError,
@@ -207,7 +209,7 @@ class AuditEventsApi:
         with self._pace.turn():
             response, body = self._send(url, params)
         if response.status != 200:
-            refusal = self._refusal(response, body)
+            refusal = self._refusal(url, response, body)
             if isinstance(refusal, Throttled) and _is_passing(refusal):
                 self._pace.push_back(PUSH_BACK if refusal.retry_after is None else refusal.retry_after)
             raise refusal
@@ -287,7 +289,7 @@ class AuditEventsApi:
         except zlib.error as error:
             raise Unreachable(f"The answer of {self.settings.base_url} broke off, or is no gzip: {error}") from error
 
-    def _refusal(self, response: BaseHTTPResponse, body: bytes) -> ApiError:
+    def _refusal(self, url: str, response: BaseHTTPResponse, body: bytes) -> ApiError:
         status = response.status
         own = _detail(body)
         # A server error in JSON may be a gateway's.
@@ -300,8 +302,11 @@ class AuditEventsApi:
             return Throttled(message + pause, status=status, retry_after=retry_after)
         if status >= 500 or status == 408:
             return Unavailable(message, status=status)
-        if 400 <= status < 500 and own is not None:
-            return Rejected(f"{message} ({self._url})", status=status, detail=detail)
+        # A proxy's refusal is never the API's own.
+        if 400 <= status < 500 and (own is not None or status == 407):
+            advice = on_refusal(self.settings, status, of_event=url != self._url)
+            text = f"{message} ({url})" + (f". {advice}" if advice else "")
+            return Rejected(text, status=status, detail=detail)
         if 400 <= status < 500:
             return self._foreign_refusal(status, detail)
         return ProtocolError(f"{message} ({self._url})")
@@ -411,9 +416,25 @@ class _LimitedConnection(HTTPConnection):
     """A connection whose answers, and whose handshake, keep to the limits of their request."""
 
     response_class = _LimitedResponse
+    _is_reached = False
+
+    def connect(self) -> None:
+        """Connect, and tell a handshake that fails from a server that is not there.
+
+        :raises SSLError: a server that was reached did not shake hands, as one that speaks plain http.
+        """
+        self._is_reached = False
+        try:
+            super().connect()
+        except OSError as error:
+            # Through a proxy, it may be the tunnel that failed.
+            if not self._is_reached or self.proxy is not None or isinstance(error, ssl.SSLError):
+                raise
+            raise SSLError(f"no handshake: {type(error).__name__}") from error
 
     def _new_conn(self) -> socket:
         sock = super()._new_conn()
+        self._is_reached = True
         # What follows may be a handshake, which the time to connect is not for alone.
         sock.settimeout(_limits.get().seconds())
         return sock
@@ -499,7 +520,13 @@ def _unreachable(settings: Settings, error: HTTPError) -> Unreachable:
                 f"The TLS certificate of {base_url} does not verify. If it is signed by your own authority, set "
                 f"'verify' in the connection's Extra to the path of its CA certificates. ({shown(str(error))})"
             )
-        return Unreachable(f"TLS with {base_url} failed; does it speak https on this port? ({shown(str(error))})")
+        sure = any(reason in str(error) for reason in _PLAIN_HTTP)
+        late = "did not answer in time, and " if "TimeoutError" in str(error) else ""
+        return Unreachable(
+            f"{base_url} {late}{'does not' if sure else 'may not'} speak https on this port: no TLS handshake with "
+            "it was possible. Check Port; where it is a port for plain http, such as that of a gateway on this host, "
+            f"begin Host with http:// ({shown(str(error))})"
+        )
     if isinstance(error, ProxyError):
         return Unreachable(f"The proxy on the way to {base_url} {_proxy_failure(error.original_error)}")
     if isinstance(error, NameResolutionError):
@@ -514,6 +541,10 @@ def _unreachable(settings: Settings, error: HTTPError) -> Unreachable:
     if isinstance(error, NoAnswerInTime):
         return Unreachable(f"{base_url} did not answer in time ({said})")
     return Unreachable(f"The connection to {base_url} broke off ({said})")
+
+
+_PLAIN_HTTP = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "UNKNOWN_PROTOCOL", "RECORD_LAYER")
+"""What OpenSSL says where the other side answers a handshake with text."""
 
 
 def _proxy_failure(error: Exception) -> str:

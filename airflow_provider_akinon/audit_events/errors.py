@@ -4,6 +4,7 @@
 
     AkinonError
     ├── InvalidInput            what was asked for cannot be asked for; nothing was sent       permanent
+    ├── ConnectionMissing       Airflow has no connection of this id, as far as it can see now
     ├── ApiError                the API did not give what was asked for
     │   ├── Rejected            400, 401, 403, 404 …: the API's own message                   permanent
     │   ├── Unavailable         5xx
@@ -68,6 +69,14 @@ class InvalidInput(AkinonError, ValueError):
     """What was asked for cannot be asked for. The message names the field, the value and what to change."""
 
     permanent = True
+
+
+class ConnectionMissing(AkinonError):
+    """Airflow has no connection called ``conn_id``, as far as it can see now: a secrets backend may have failed."""
+
+    def __init__(self, message: str, *, conn_id: str) -> None:
+        super().__init__(message)
+        self.conn_id = conn_id
 
 
 class ApiError(AkinonError):

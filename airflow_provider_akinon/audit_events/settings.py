@@ -224,8 +224,18 @@ def _parse_host(host: str | None, port: int | None, allow_http: bool, problems: 
     if not text.strip("/"):
         problems.append("Host is empty; put the API's host there, such as shop.example.com")
         return ""
+    if not text.isascii():
+        problems.append(
+            f"Host ({_kind(text)}) has a character that is not ASCII; write the name in punycode, as "
+            "xn--mteri-kva70e.example.com for müşteri.example.com"
+        )
+        return ""
+    scheme, _, rest = text.rpartition("://")
+    # As Airflow takes it out of a connection's URI.
+    if _is_ipv6(rest.rstrip("/")):
+        rest = f"[{rest.rstrip('/')}]"
     try:
-        url = urlsplit(text if "://" in text else f"https://{text}")
+        url = urlsplit(f"{scheme or 'https'}://{rest}")
         given_port = url.port
     except ValueError:
         problems.append(f"Host ({_kind(text)}) is not a host name or URL; write it like shop.example.com")
@@ -250,6 +260,14 @@ def _parse_host(host: str | None, port: int | None, allow_http: bool, problems: 
             'Host is plain http: the key would travel unencrypted. Use https, or set {"allow_http": true} in Extra'
         )
     return _origin(url, port or given_port)
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _origin(url: SplitResult, port: int | None) -> str:

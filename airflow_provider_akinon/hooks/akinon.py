@@ -12,12 +12,11 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
+from airflow_provider_akinon.audit_events.advice import account
 from airflow_provider_akinon.audit_events.api import AuditEventsApi
 from airflow_provider_akinon.audit_events.errors import (
     AkinonError,
-    InvalidInput,
     ProtocolError,
-    Rejected,
     UntrustedServer,
     WrongServer,
 )
@@ -25,9 +24,10 @@ from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.proxies import of_environment, secrets_of
 from airflow_provider_akinon.audit_events.secrecy import derived
-from airflow_provider_akinon.audit_events.settings import Extra, Settings
+from airflow_provider_akinon.audit_events.settings import Settings
 from airflow_provider_akinon.audit_events.window import Window
 from airflow_provider_akinon.connection_form import BEHAVIOUR, widgets
+from airflow_provider_akinon.connections import get_connection
 from airflow_provider_akinon.version_compat import BaseHook, Connection, mask_secret
 
 LEAST_MASKED = 5
@@ -96,8 +96,9 @@ class AkinonHook(BaseHook):
         """The checked connection.
 
         :raises InvalidInput: naming every field of the connection that is missing or wrong.
+        :raises ConnectionMissing: Airflow has no connection of this id, as far as it can see now.
         """
-        return settings_of(self.get_connection(self.akinon_conn_id))
+        return settings_of(get_connection("akinon_conn_id", self.akinon_conn_id))
 
     @cached_property
     def _api(self) -> AuditEventsApi:
@@ -159,36 +160,19 @@ class AkinonHook(BaseHook):
         """Ask the API for one event, once, and say what came of it, for the connection form's Test button."""
         try:
             settings = self.settings
-        except InvalidInput as error:
+        except AkinonError as error:
             return False, str(error)
         try:
             with AuditEventsApi(settings, attempts=1) as api:
                 count = api.page({"limit": "1"}).count
         except AkinonError as error:
             return False, _diagnosis(error, settings)
-        return True, f"Connected to {settings.base_url}: the key sees {count} audit events of {_account(settings)}"
-
-
-def _account(settings: Settings) -> str:
-    remote_id = settings.extra.remote_id
-    return settings.api_path if remote_id is None else f"remote id {remote_id}"
+        return True, f"Connected to {settings.base_url}: the key sees {count} audit events of {account(settings)}"
 
 
 def _diagnosis(error: AkinonError, settings: Settings) -> str:
     if isinstance(error, UntrustedServer):
         return f"TLS: {error}"
-    if isinstance(error, Rejected) and error.status in (401, 403):
-        is_default = settings.extra.auth_scheme == Extra().auth_scheme
-        return (
-            f"The API refuses the key ({error.status}: {error.detail}). Check the API key, and the authorization "
-            f"scheme: it is {'the default' if is_default else 'another one'} now; Akinon's APIs take 'Token', some "
-            "take the bare key ('bare-key')"
-        )
-    if isinstance(error, Rejected) and error.status == 404:
-        return (
-            f"{settings.base_url} has no {_account(settings)} for this key (404: {error.detail}). "
-            "Check the remote id: the number in the path of the API's base URL, or 'none' where that has no remote/…"
-        )
-    if isinstance(error, Rejected | ProtocolError) and not isinstance(error, WrongServer):
+    if isinstance(error, ProtocolError) and not isinstance(error, WrongServer):
         return f"{settings.base_url} does not answer like the Akinon API. Check Host. ({error})"
     return str(error)

@@ -100,7 +100,7 @@ class AuditEventsSensor(Killable, BaseSensorOperator):
             awaited, sighting, over = self._look(context, None)
         except AirflowFailException as error:
             if self.soft_fail:
-                raise AirflowSkipException(str(error)) from error
+                raise AirflowSkipException(str(error)) from None
             raise
         if over:
             return result(awaited, sighting, datetime.now(UTC))

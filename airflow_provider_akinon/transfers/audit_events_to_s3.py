@@ -159,8 +159,11 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
             context=s3, scheme="s3", asset_kwargs={"bucket": place.bucket, "key": place.key}
         )
         self._tell_outlets(context, place, result)
-        if archived.source_changed and not warns:
-            fail_with(context, result, str(archived.source_changed))
+        if archived.source_changed:
+            # Airflow logs what fails the task.
+            if not warns:
+                fail_with(context, result, str(archived.source_changed))
+            self.log.warning("%s", archived.source_changed)
         return result
 
     def _report(self, archived: Archived, result: Mapping[str, Any]) -> None:
@@ -173,8 +176,6 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
             result["bytes"],
             result["receipt_sha256"],
         )
-        if archived.source_changed:
-            self.log.warning("%s", archived.source_changed)
 
     def _place(self, s3: S3Hook, window: Window, filters: Filters, source: str, format_: Format) -> Place:
         if self.s3_key is not None:

@@ -109,7 +109,6 @@ def test_one_room_sends_http() -> None:
     }
     assert {".".join(name.split(".")[:2]) for name in read_by} == {
         "requests.utils",
-        "urllib3.exceptions",
         "urllib3.util",
     }
 

@@ -102,19 +102,19 @@ CASES: dict[str, tuple[dict[str, Any], type[AkinonError], bool, str]] = {
         {"password": f"{KEY}x"},
         Rejected,
         True,
-        r"The API refuses the key \(401: Invalid token\.\)\. Check the API key, and the authorization scheme",
+        r"answered 401: Invalid token\. \(.+\)\. The API refuses the key\. Check the API key, and the authorization",
     ),
     "wrong-scheme": (
         {"extra": {"auth_scheme": "Bearer"}},
         Rejected,
         True,
-        r"The API refuses the key \(401: .*scheme: it is another one now",
+        r"The API refuses the key\. .*scheme: it is another one now",
     ),
     "wrong-remote-id": (
         {"extra": {"remote_id": 2}},
         Rejected,
         True,
-        r"has no remote id 2 for this key \(404: Not found\.\)\. Check the remote id",
+        r"answered 404: Not found\. .*has no remote id 2 for this key\. Check the remote id",
     ),
     "unknown-host": (
         {"host": "https://no-such-shop.invalid"},
@@ -145,7 +145,7 @@ def check_failure(bucket: str, day: Span, error: type[AkinonError], final: bool,
     """Export, see it fail as it should and tell nobody the key; return what it says."""
     with pytest.raises(AirflowFailException if final else error) as caught:
         export(bucket, *day)
-    assert isinstance(caught.value.__cause__ if final else caught.value, error)
+    assert isinstance(caught.value.__context__ if final else caught.value, error)
     assert not isinstance(caught.value, AirflowFailException) or final
     no_key_in(all_of(caught.value), said())
     return str(caught.value)
@@ -168,8 +168,7 @@ def test_the_task_says_which(
 
     message = check_failure(bucket, day, error, final, said)
 
-    reasons = ("Invalid token.", "401", "Not found.", "is unknown: its name does not resolve", "is not reachable")
-    assert [reason for reason in reasons if reason in message]
+    assert re.search(case[2], message), message
     assert objects(s3, bucket) == []
 
 
@@ -268,7 +267,7 @@ def test_plain_http_where_tls_is_meant(
     working, message = AkinonHook().test_connection()
 
     assert working is False
-    assert "does it speak https on this port?" in message
+    assert "does not speak https on this port" in message
     no_key_in(message, said())
 
 

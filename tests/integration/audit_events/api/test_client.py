@@ -6,6 +6,8 @@ import gzip
 import json
 import logging
 import re
+import socket
+import struct
 import threading
 import time
 import traceback
@@ -337,7 +339,7 @@ def test_a_refusal_fails_at_once_with_the_apis_own_message(status: int, body: ob
 
     assert isinstance(error, Rejected)
     assert (error.status, error.detail, error.permanent) == (status, detail, True)
-    assert str(error) == f"The Akinon API answered {status}: {detail} ({server.url}{LIST})"
+    assert str(error).startswith(f"The Akinon API answered {status}: {detail} ({server.url}{LIST})")
     assert len(server.requests) == 1
     assert clock.waits == []
 
@@ -844,12 +846,56 @@ def test_verification_can_be_switched_off(certificate: Path, monkeypatch: pytest
 
 
 def test_https_with_a_server_that_speaks_http_says_so() -> None:
-    """The wrong scheme is told apart from an untrusted certificate."""
+    """The wrong scheme is told apart from an untrusted certificate, and from a server that is not there."""
     with Server() as server, client(f"https://127.0.0.1:{server.port}", attempts=1) as api:
         error = failure(api)
 
     assert type(error) is Unreachable
-    assert "does it speak https on this port?" in str(error)
+    assert "does not speak https on this port" in str(error)
+    assert "begin Host with http://" in str(error)
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["closes", "resets"])
+def test_a_server_that_hangs_up_on_a_handshake_says_so(reset: bool) -> None:
+    """Servers of plain http also hang up without a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up() -> None:
+            connection, _ = listener.accept()
+            connection.recv(65536)
+            if reset:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        with client(f"https://127.0.0.1:{listener.getsockname()[1]}", attempts=1) as api:
+            error = failure(api)
+        thread.join()
+
+    assert type(error) is Unreachable
+    assert "may not speak https on this port" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (401, "The API refuses the key. Check the API key, and the authorization scheme"),
+        (403, "The API refuses the key. Check the API key, and the authorization scheme"),
+        (404, "has no remote id 1 for this key. Check the remote id"),
+    ],
+)
+def test_a_refusal_says_what_to_check(status: int, advice: str) -> None:
+    """Each refusal carries what to check, but where something else than the API answers, not the key."""
+    with Server(problem(status, {"detail": "No."})) as server, client(server.url, attempts=1) as api:
+        assert advice in str(failure(api))
+        of_event = failure(api, lambda api: api.get_event(UUID(int=1)))
+        assert ("Check the uuid, and the remote id" if status == 404 else advice) in str(of_event)
+    edge = Answer(status, b"<html>Denied</html>", {"Content-Type": "text/html"})
+    with Server(edge) as server, client(server.url, attempts=1) as api:
+        error = failure(api)
+    assert "Check Host, the base URL" in str(error)
+    assert "Check the API key" not in str(error)
 
 
 # Proxies
