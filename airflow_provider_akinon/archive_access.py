@@ -5,7 +5,7 @@ Keys come from the passwords of connections, and are masked in logs from then on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
@@ -13,10 +13,13 @@ from boto3.s3.transfer import S3Transfer
 
 from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.errors import InvalidInput
+from airflow_provider_akinon.audit_events.given_text import require_text
 from airflow_provider_akinon.audit_events.signing import PrivateKey
-from airflow_provider_akinon.audit_events.window import parse_instant
+from airflow_provider_akinon.audit_events.upload_arguments import parse_upload_arguments
 from airflow_provider_akinon.connections import get_connection
 from airflow_provider_akinon.version_compat import mask_secret
+
+_log = logging.getLogger(__name__)
 
 
 def open_bucket(name: str | None, aws_conn_id: str | None) -> Bucket:
@@ -31,18 +34,20 @@ def open_bucket(name: str | None, aws_conn_id: str | None) -> Bucket:
     return bucket
 
 
-def bucket_name(given: str | None, s3: S3Hook) -> str:
+def bucket_name(given: object, s3: S3Hook) -> str:
     """Return the bucket's name: the one that is given, else the default one of the AWS connection.
 
-    :raises InvalidInput: there is neither, or the default one is no text.
+    :raises InvalidInput: there is neither, or the one that counts is no text.
     """
-    name = given or s3.service_config.get("bucket_name")
-    if name and isinstance(name, str):
-        return name
+    if given is not None:
+        return require_text("s3_bucket", given)
     field = "service_config.s3.bucket_name in the extra of the AWS connection"
-    if name:
+    default = s3.service_config.get("bucket_name")
+    if not default:
+        raise InvalidInput(f"s3_bucket is missing; give the bucket of the archive, here or as {field}")
+    if not isinstance(default, str):
         raise InvalidInput(f'{field} is not text; write it like "audit-archive"')
-    raise InvalidInput(f"s3_bucket is missing; give the bucket of the archive, here or as {field}")
+    return default
 
 
 def redaction_key(conn_id: str | None) -> bytes | None:
@@ -82,24 +87,9 @@ def warns_of_changes(on_source_change: object) -> bool:
     return on_source_change == "warn"
 
 
-def upload_arguments(extra_args: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return checked arguments of uploads, as boto3 takes them.
+def upload_arguments(extra_args: object) -> dict[str, Any]:
+    """Return checked arguments of uploads, as boto3 takes them; the log warns of what may be wrong.
 
-    :raises InvalidInput: one is unknown, or not the user's to set.
+    :raises InvalidInput: one is unknown, of another type, or not the user's to set.
     """
-    for name in extra_args or {}:
-        if name not in S3Transfer.ALLOWED_UPLOAD_ARGS:
-            raise InvalidInput(f"extra_args has the unknown name {name!r}; see boto3's ALLOWED_UPLOAD_ARGS")
-        if name in ("ContentType", "ContentEncoding"):
-            raise InvalidInput(f"extra_args has {name!r}, which is the operator's to set; leave it out")
-        if name.startswith("SSECustomer"):
-            raise InvalidInput(
-                f"extra_args has {name!r}: an object that only your own key opens cannot be verified. Use "
-                "ServerSideEncryption='aws:kms'"
-            )
-    arguments = dict(extra_args or {})
-    if "ObjectLockRetainUntilDate" in arguments:
-        arguments["ObjectLockRetainUntilDate"] = parse_instant(
-            "ObjectLockRetainUntilDate in extra_args", arguments["ObjectLockRetainUntilDate"]
-        )
-    return arguments
+    return parse_upload_arguments(extra_args, S3Transfer.ALLOWED_UPLOAD_ARGS, _log.warning)

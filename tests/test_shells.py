@@ -153,6 +153,15 @@ def test_a_wrong_window_ends_the_task(shell: Any, window: dict[str, str], proble
         ({"s3_prefix": "p"}, "s3_bucket is missing"),
         ({"s3_bucket": "audit", "s3_key": "a.late-1.jsonl.gz"}, "is a name for late events of another export"),
         ({"s3_key": "s3://audit/a.late-12"}, "is a name for late events of another export"),
+        (
+            {"s3_bucket": 2026, "s3_key": "k"},
+            "s3_bucket=2026 is a number; give text. Where a template gave it, render_",
+        ),
+        ({"s3_bucket": "audit", "s3_key": 202601}, "s3_key=202601 is a number; give text"),
+        ({"s3_bucket": "audit", "s3_prefix": 202601}, "s3_prefix=202601 is a number; give text"),
+        ({"s3_bucket": "audit", "s3_prefix": True}, "s3_prefix=True is true or false; give text"),
+        ({"s3_bucket": " ", "s3_prefix": "p"}, "s3_bucket is empty"),
+        ({"s3_bucket": ["audit"]}, "s3_bucket=['audit'] is a list; give text"),
     ],
 )
 def test_an_ambiguous_destination_ends_the_task(arguments: dict[str, Any], problem: str) -> None:
@@ -181,6 +190,13 @@ def test_wrong_upload_arguments_end_the_task(extra_args: dict[str, Any], problem
         ({"start": DAY["start"]}, "end is missing"),
         ({"start": DAY["end"], "end": DAY["start"]}, "is after"),
         ({**DAY, "filters": {"usr": 1}}, "unknown name 'usr'"),
+        ({**DAY, "filters": 5}, "filters=5 is not a mapping"),
+        ({"start": 20260131, "end": DAY["end"]}, "start=20260131 is neither an aware datetime nor ISO 8601 text"),
+        ({**DAY, "format": "jsonl.gzz"}, "format='jsonl.gzz' is not known; use one of 'jsonl.gz'"),
+        ({**DAY, "format": None}, "format=None is not known"),
+        ({**DAY, "redact": "credential"}, "redact='credential' is not a policy; give 'credentials'"),
+        ({**DAY, "redact": {"user.email": "maks"}}, "maks"),
+        ({**DAY, "extra_args": {"Tagging": {"team": "security"}}}, "extra_args['Tagging'] is a mapping"),
         ({**DAY, "partition_timezone": "Europe/Atlantis"}, "partition_timezone='Europe/Atlantis'"),
         ({**DAY, "on_source_change": "ignore"}, "on_source_change='ignore' is not known; give 'fail' or 'warn'"),
         ({**DAY, "on_source_change": None}, "on_source_change=None is not known; give 'fail' or 'warn'"),
@@ -190,6 +206,27 @@ def test_wrong_upload_arguments_end_the_task(extra_args: dict[str, Any], problem
 def test_wrong_parameters_end_the_task(arguments: dict[str, Any], problem: str) -> None:
     """What the author wrote wrong is a final failure: another try would fail in the same way."""
     assert problem in refusal(**arguments, s3_bucket="audit")
+
+
+@pytest.mark.parametrize("operator", [SealAuditArchiveOperator, VerifyAuditArchiveOperator])
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({}, "s3_bucket is missing"),
+        ({"s3_bucket": 5}, "s3_bucket=5 is a number; give text"),
+        ({"s3_bucket": "audit", "s3_prefix": 5}, "s3_prefix=5 is not a prefix"),
+        ({"s3_bucket": "audit", "heads": 5}, "heads=5 is a number; give one text, or a list of them"),
+        ({"s3_bucket": "audit", "heads": [5]}, "heads has 5, which is no text"),
+    ],
+)
+def test_what_a_template_made_a_number_ends_the_task(
+    operator: Any, arguments: dict[str, Any], problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ``render_template_as_native_obj`` a text of digits is a number: it is told before S3 is asked."""
+    monkeypatch.setattr("socket.socket", None)
+
+    with pytest.raises(AirflowFailException, match=re.escape(problem)):
+        operator(task_id="task", **DAY, **arguments).execute({})
 
 
 def test_a_wrong_connection_ends_the_task(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ seal``. Where to look:
 - What comes: `records`, by the steps of `slices`, which `reading` takes in order and `export` proves complete. What
   cannot be read is named by `unreadable`.
 - What is stored: `encoding`, `parquet`, less what `redaction` removes (`credentials`, `loose_text`, `splicing`).
-- Where it goes: `place`, `bucket`, `receipt`, `archive`.
+- Where it goes: `place`, `bucket`, `receipt`, `archive`, with `upload_arguments`. What an author wrote: `given_text`.
 - What is there already: `stored_window`, `stored`, and how the API gives it by now, `comparison`, by `differences`.
 - What stands for it later: `signing`, `seal`, `seal_chain`, `sealing`.
 - What looks at it again: `verification`, and with the API `reconciling`. They and `sealing` see what `inventory`

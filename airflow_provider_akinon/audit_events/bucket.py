@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ParamValidationError
 
 from airflow_provider_akinon.audit_events.errors import (
     ArchiveError,
@@ -72,6 +72,8 @@ class Bucket:
         """
         try:
             self._client.head_bucket(Bucket=self.name)
+        except ParamValidationError:
+            raise InvalidInput(f"s3_bucket={self.name!r} is not a name that a bucket can have") from None
         except ClientError as error:
             if _code(error) not in (*_MISSING, "403", "AccessDenied"):
                 raise

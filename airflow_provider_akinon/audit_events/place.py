@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.given_text import require_text
 from airflow_provider_akinon.audit_events.window import Window
 
 
@@ -38,6 +39,8 @@ class Place:
         :raises InvalidInput: the bucket is missing, or given twice; or the key is empty, a folder, a name for late
             events, or so long that its receipt would have no key.
         """
+        if key != "":
+            require_text("s3_key", key)
         if key.startswith("s3://"):
             if bucket:
                 raise InvalidInput(
@@ -46,6 +49,7 @@ class Place:
             bucket, _, key = key.removeprefix("s3://").partition("/")
         if not bucket:
             raise InvalidInput(f"s3_bucket is missing for s3_key={key!r}; give it, or an s3://bucket/key URL")
+        require_text("s3_bucket", bucket)
         if not key or key.endswith("/"):
             raise InvalidInput(f"s3_key={key!r} is not a whole key; add a file name, or use s3_prefix")
         if first_and_number(key)[1]:
@@ -73,6 +77,9 @@ class Place:
         """
         if not bucket:
             raise InvalidInput("s3_bucket is missing; give the bucket that the export goes to")
+        require_text("s3_bucket", bucket)
+        if prefix:
+            require_text("s3_prefix", prefix)
         key = f"{prefix.strip('/')}/{name_of(window, filters, timezone, format)}".lstrip("/")
         _require_room("s3_prefix", key)
         return cls(bucket, key)

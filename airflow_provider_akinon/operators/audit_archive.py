@@ -18,6 +18,7 @@ from airflow_provider_akinon.archive_access import (
 )
 from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput
 from airflow_provider_akinon.audit_events.foreign_text import shown
+from airflow_provider_akinon.audit_events.given_text import kind_of
 from airflow_provider_akinon.audit_events.inventory import folder_prefix
 from airflow_provider_akinon.audit_events.place import DEFAULT_PREFIX
 from airflow_provider_akinon.audit_events.receipt import Run
@@ -99,14 +100,16 @@ class SealAuditArchiveOperator(Killable, BaseOperator):
         with failing_for_good():
             period = WindowRequest(self.start, self.end, None, "UTC").resolve(context)
             refuse_future(period)
+            prefix, heads = folder_prefix(self.s3_prefix), _listed("heads", self.heads)
+            arguments = upload_arguments(self.extra_args)
             sealings = seal_archive(
                 open_bucket(self.s3_bucket, self.aws_conn_id),
-                folder_prefix(self.s3_prefix),
+                prefix,
                 period,
                 run_of(context),
                 key=sealing_key(self.seal_conn_id),
-                known_heads=_listed("heads", self.heads),
-                arguments=upload_arguments(self.extra_args),
+                known_heads=heads,
+                arguments=arguments,
             )
         for sealing in sealings:
             self._report(sealing)
@@ -183,8 +186,8 @@ class VerifyAuditArchiveOperator(Killable, BaseOperator):
                 public_keys=[PublicKey.parse("public_keys", key) for key in _listed("public_keys", self.public_keys)],
                 heads=_listed("heads", self.heads),
             )
-            bucket = open_bucket(self.s3_bucket, self.aws_conn_id)
-            report = verify_archive(bucket, folder_prefix(self.s3_prefix), expected)
+            prefix = folder_prefix(self.s3_prefix)
+            report = verify_archive(open_bucket(self.s3_bucket, self.aws_conn_id), prefix, expected)
         for finding in report.wrong:
             self.log.error("%s", finding)
         self.log.info("%s: %s", report.place, report.counts)
@@ -364,6 +367,8 @@ def _listed(name: str, given: str | Sequence[str] | None) -> list[str]:
     """
     if given is None:
         return []
+    if not isinstance(given, str | list | tuple):
+        raise InvalidInput(f"{name}={given!r} is {kind_of(given)}; give one text, or a list of them")
     texts = [given] if isinstance(given, str) else list(given)
     for text in texts:
         if not isinstance(text, str) or not text.strip():
