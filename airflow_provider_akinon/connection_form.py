@@ -72,6 +72,11 @@ FIELDS: dict[str, dict[str, Any]] = {
         "description": 'Proxies by scheme, such as {"https": "http://proxy.example.com:3128"}.',
         "schema": {"type": ["string", "null"]},
     },
+    "secret_headers": {
+        "label": "Secret headers (JSON)",
+        "description": 'Further HTTP headers, for a WAF in front of the API, such as {"X-WAF-Token": "…"}.',
+        "schema": {"type": ["string", "null"], "format": "password"},
+    },
     "allow_http": {
         "label": "Allow plain http",
         "description": "Let the API key travel unencrypted to a host other than the worker itself.",

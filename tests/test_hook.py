@@ -7,9 +7,11 @@ import json
 from urllib.parse import quote
 
 import pytest
+from airflow.providers.common.compat.sdk import redact
 
 from airflow_provider_akinon.archive_access import redaction_key, sealing_key
 from airflow_provider_akinon.audit_events.errors import ConnectionMissing, InvalidInput
+from airflow_provider_akinon.connection_form import FIELDS
 from airflow_provider_akinon.hooks import akinon
 from airflow_provider_akinon.hooks.akinon import AkinonHook
 from airflow_provider_akinon.task_run import failing_for_good
@@ -32,16 +34,20 @@ def connect(monkeypatch: pytest.MonkeyPatch, **fields: object) -> None:
 
 def test_every_form_of_every_secret_is_masked(masked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The key and a proxy's password, of the connection or the environment, plain and as somebody may write them."""
-    connect(monkeypatch, extra={"proxies": {"http": "http://me:pr0xy%2Fpass@proxy"}})
+    extra = {"proxies": {"http": "http://me:pr0xy%2Fpass@proxy"}, "secret_headers": {"X-WAF-Token": "w4f/t0ken"}}
+    connect(monkeypatch, extra=extra)
     monkeypatch.setenv("HTTPS_PROXY", "http://me:w0rkers-pass@proxy")
 
     assert AkinonHook().settings.key == KEY
 
-    expected = [KEY, f"Token {KEY}", "pr0xy/pass", "pr0xy%2Fpass", "w0rkers-pass"]
+    expected = [KEY, f"Token {KEY}", "pr0xy/pass", "pr0xy%2Fpass", "w0rkers-pass", "w4f/t0ken"]
     for text in expected:
         forms = {text, quote(text, safe=""), base64.b64encode(text.encode()).decode(), text.encode().hex()}
         assert forms - set(masked) == set()
     assert base64.b64encode(b"me:pr0xy/pass").decode() in masked
+    # Airflow masks by itself, in its UI too, what stands below such names.
+    shown = redact(dict.fromkeys(FIELDS, "what-it-holds"))
+    assert {name for name, value in shown.items() if value == "***"} == {"proxies", "secret_headers"}
 
 
 @pytest.mark.parametrize("host", ["[::1]:8080", "http%3A%2F%2F%5B%3A%3A1%5D:8080"])

@@ -27,11 +27,10 @@ def on_refusal(settings: Settings, status: int, *, of_event: bool) -> str:
             "bare key ('bare-key')"
         )
     if status == 404:
-        what = "no such event, or no" if of_event else "no"
         return (
-            f"{settings.base_url} has {what} {account(settings)} for this key. Check "
-            f"{'the uuid, and ' if of_event else ''}the remote id: the number in the path of the API's base URL, or "
-            "'none' where that has no remote/…"
+            f"{settings.base_url} has {'no such event, or ' if of_event else ''}no {account(settings)} for this key. "
+            f"Check {'the uuid, and ' if of_event else ''}the remote id: the number in the path of the API's base "
+            "URL, or 'none' where that has no remote/…"
         )
     if status == 407:
         return "A proxy refuses its user name or password. Check 'proxies' in the connection's Extra, or HTTP_PROXY"

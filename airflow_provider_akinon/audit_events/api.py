@@ -345,6 +345,7 @@ def _transport(url: str, settings: Settings) -> tuple[requests.PreparedRequest, 
             "User-Agent": f"airflow-provider-akinon/{__version__}",
         }
     )
+    session.headers.update(extra.secret_headers or {})
     _require_usable_environment(url, extra)
     adapter = HTTPAdapter(pool_connections=1, pool_maxsize=extra.max_concurrency, pool_block=True)
     try:

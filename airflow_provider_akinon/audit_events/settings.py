@@ -23,6 +23,8 @@ from msgspec import Meta
 
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.audit_events.proxies import EXAMPLE, problem_of_all, secrets_of
+from airflow_provider_akinon.audit_events.secret_headers import EXAMPLE as EXAMPLE_OF_HEADERS
+from airflow_provider_akinon.audit_events.secret_headers import problem_of_headers
 
 NAME_OF_A_HOST, ADDRESS_OF_A_HOST = r"[a-z0-9._-]+", r"[0-9a-f:.]+(?:%[a-z0-9]+)?"
 """Patterns. An address of IPv6 stands in brackets in a URL."""
@@ -57,6 +59,8 @@ class Extra(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether to verify the server's certificate, or the path of a file of CA certificates."""
     proxies: dict[str, str] | None = None
     """Proxies by scheme, as `requests` takes them."""
+    secret_headers: dict[str, str] | None = None
+    """Further HTTP headers of each request, by name; their values are secret."""
     allow_http: bool = False
     """Whether the key may go over unencrypted http to a host other than this machine."""
 
@@ -96,9 +100,9 @@ class Settings:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What of the connection nobody may see: the key, and what of the proxies is secret."""
+        """What of the connection nobody may see: the key, what of the proxies is secret, and headers' values."""
         of_proxies = (secret for url in (self.extra.proxies or {}).values() for secret in secrets_of(url))
-        return tuple(dict.fromkeys((self.key, *of_proxies)))
+        return tuple(dict.fromkeys((self.key, *of_proxies, *(self.extra.secret_headers or {}).values())))
 
     @classmethod
     def parse(
@@ -167,10 +171,10 @@ def _convert(name: str, value: object, wanted: Any) -> Any:
             return msgspec.convert(value, Annotated[int, Meta(ge=0)], strict=False)
         except msgspec.ValidationError as error:
             raise ValueError(f"{error}; give the number in the path, or 'none' where it has no remote/…") from None
-    if name == "proxies" and isinstance(value, str):
+    if name in _EXAMPLES and isinstance(value, str):
         value = _from_json(value)
         if value is None:
-            raise ValueError(f"it is not JSON; write it like {EXAMPLE}")
+            raise ValueError(f"it is not JSON; write it like {_EXAMPLES[name]}")
     if name == "verify" and isinstance(value, str):
         flags = {"true": True, "1": True, "false": False, "0": False}
         value = flags.get(value.lower(), value)
@@ -196,7 +200,13 @@ def problem_of_bundle(path: str) -> str | None:
     return None
 
 
-_CHECKS: Mapping[str, Callable[[Any], str | None]] = {"proxies": problem_of_all, "verify": problem_of_bundle}
+_EXAMPLES = {"proxies": EXAMPLE, "secret_headers": EXAMPLE_OF_HEADERS}
+"""How the fields are written that may come as JSON in text, by their names."""
+_CHECKS: Mapping[str, Callable[[Any], str | None]] = {
+    "proxies": problem_of_all,
+    "secret_headers": problem_of_headers,
+    "verify": problem_of_bundle,
+}
 """What the type of a field does not tell, by its name."""
 
 

@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.system]
 
 WRONG_KEY = "wrong-key-Pk5+Rw/9uL=="
 PROXIES = '{"https": "http://127.0.0.1:9"}'
+HEADERS = '{"X-WAF-Token": "w4f-t0ken-of-ours"}'
 TYPED: dict[str, str | bool] = {
     "remote_id": "1",
     "auth_scheme": "Token",
@@ -26,6 +27,7 @@ TYPED: dict[str, str | bool] = {
     "requests_per_second": "20",
     "verify": "true",
     "proxies": PROXIES,
+    "secret_headers": HEADERS,
     "allow_http": True,
 }
 STORED: dict[str, Any] = {
@@ -37,6 +39,7 @@ STORED: dict[str, Any] = {
     "requests_per_second": 20,
     "verify": True,
     "proxies": PROXIES,
+    "secret_headers": HEADERS,
     "allow_http": True,
 }
 """What `TYPED` is saved as: no text of fewer than five characters, of which Airflow 3 warns in every task."""

@@ -44,6 +44,7 @@ def test_host_and_key_are_enough() -> None:
         requests_per_second=None,
         verify=True,
         proxies=None,
+        secret_headers=None,
         allow_http=False,
     )
 
@@ -68,6 +69,7 @@ FROM_TEXT: list[tuple[str, str, object]] = [
     ("verify", "0", False),
     ("verify", BUNDLE, BUNDLE),
     ("proxies", '{"https": "http://proxy.example.com:3128"}', {"https": "http://proxy.example.com:3128"}),
+    ("secret_headers", '{"X-WAF-Token": "w4f-t0ken"}', {"X-WAF-Token": "w4f-t0ken"}),
     ("allow_http", "true", True),
     ("allow_http", "false", False),
 ]
@@ -159,6 +161,47 @@ def test_wrong_proxies_are_named_but_not_shown(value: object) -> None:
 
     assert re.search(r"Extra proxies \(.+\) is wrong: ", message)
     assert "pr0xy-pass" not in message
+
+
+FORBIDDEN = ["Authorization", "host", "Content-Length", "content-type", "Transfer-Encoding", "Connection", "Range"]
+FORBIDDEN += ["If-None-Match", "Proxy-Authorization", "Accept-Encoding", "Expect", "TE", "X-HTTP-Method-Override"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        *({name: "w4f-t0ken"} for name in FORBIDDEN),
+        {"X Token": "w4f-t0ken"},
+        {"X-Token:": "w4f-t0ken"},
+        {"": "w4f-t0ken"},
+        {"X-T\r\nHost": "w4f-t0ken"},
+        {"X-Token": "w4f-t0ken\r\nHost: other"},
+        {"X-Token": "w4f-t0ken\0"},
+        {"X-Token": "w4f-t0ken\x7f"},
+        {"X-Token": "w4f-t0ken-ş"},
+        {"X-Token": " w4f-t0ken"},
+        {"X-Token": ""},
+        {"X-Token": 5},
+        {"X-Token": "w4f-t0ken", "x-token": "w4f-t0ken"},
+        ["X-Token: w4f-t0ken"],
+        "X-Token: w4f-t0ken",
+    ],
+)
+def test_wrong_headers_are_named_but_not_shown(headers: object) -> None:
+    """Names that are the client's, and what no header may hold, are refused without a value."""
+    for written in (headers, json.dumps(headers)):
+        message = problems(extra={"secret_headers": written})
+
+        assert re.search(r"Extra secret_headers \(.+\) is wrong: ", message)
+        assert "w4f-t0ken" not in message
+
+
+def test_the_values_of_headers_are_secret() -> None:
+    """They are among what nobody may see, and in no text of the settings."""
+    settings = parse(extra={"secret_headers": {"X-WAF-Token": "w4f-t0ken", "User-Agent": "shop exporter"}})
+
+    assert settings.secrets == (KEY, "w4f-t0ken", "shop exporter")
+    assert "w4f-t0ken" not in f"{settings!r} {settings.extra!r}"
 
 
 @pytest.mark.parametrize(

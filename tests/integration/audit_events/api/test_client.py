@@ -115,6 +115,21 @@ def test_the_key_travels_as_the_connection_says(scheme: str, authorization: str)
     assert server.requests[0].authorizations == [authorization]
 
 
+def test_headers_of_the_connection_are_sent_and_kept_secret(caplog: pytest.LogCaptureFixture) -> None:
+    """A header for a WAF goes with every request; where its value comes back, it is in no error and no log."""
+    headers = {"X-WAF-Token": "w4f-t0ken/1", "User-Agent": "shop-exporter"}
+    echo = problem(403, {"detail": "Blocked: w4f-t0ken/1, w4f-t0ken%2F1."})
+    with Server(page(5), echo) as server, client(server.url, secret_headers=headers) as api:
+        api.page({})
+        error = failure(api)
+
+    for request in server.requests:
+        assert headers.items() <= dict(request.headers).items()
+        assert request.authorizations == [f"Token {KEY}"]
+    assert "Blocked: ***, ***." in str(error)
+    assert "w4f-t0ken" not in texts_of(error) + caplog.text
+
+
 @pytest.mark.parametrize("entry", ["machine 127.0.0.1", "default"])
 def test_a_netrc_changes_nothing(entry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A .netrc with a password for the API's host does not replace the key, nor join it."""
