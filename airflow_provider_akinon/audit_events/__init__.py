@@ -14,6 +14,7 @@ seal``. Where to look:
 - What looks at it again: `verification`, and with the API `reconciling`. They and `sealing` see what `inventory`
   lists, judge a window by its `evidence` and a `series` by what it leaves out (`coverage`), and report `findings`.
 - What does several things at a time, and waits for none of them: `in_threads`.
+- What looks at how an API behaves: `probing`.
 - What waits for events: `waiting`, `arrivals`.
 - What can go wrong: `errors`, whose messages show what others wrote by `foreign_text`, and by
   `secrecy` no secret; `advice` says what to change after a refusal.
