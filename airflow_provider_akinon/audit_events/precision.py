@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from airflow_provider_akinon.audit_events.window import DAY, MILLISECOND, microseconds_of_day
+from airflow_provider_akinon.audit_events.window import DAY, MILLISECOND, MINUTE, microseconds_of_day
 
 _MICROSECOND = timedelta(microseconds=1)
 TRIED = tuple(timedelta(milliseconds=number) for number in (1, 10, 100, 1_000, 10_000, 60_000, 600_000, 3_600_000))
@@ -32,6 +32,7 @@ class Precision:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._unit = DAY
+        self._seen = 0
         self._proved: timedelta | None = None
 
     @property
@@ -40,13 +41,22 @@ class Precision:
         return self._unit
 
     @property
+    def resolution(self) -> timedelta:
+        """The most that a time may have been cut by: before any was seen, a minute, so that others are found out."""
+        return self._unit if self._seen else MINUTE
+
+    @property
     def is_proved(self) -> bool:
         """Whether the unit is the API's own, or the finest that matters."""
         return self._unit in (MILLISECOND, self._proved)
 
     def note(self, instants: Iterable[datetime]) -> None:
         """Take times that the API showed."""
+        if self._unit == MILLISECOND:
+            return
         with self._lock:
+            instants = list(instants)
+            self._seen += len(instants)
             unit = shown_unit(instants, self._unit)
             # Where times are finer than milliseconds, or odd multiples of them: edges still lie on these.
             self._unit = MILLISECOND if unit % MILLISECOND or not unit else unit

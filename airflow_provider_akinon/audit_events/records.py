@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from typing import Annotated, NamedTuple, TypeVar, cast
 
 import msgspec
@@ -24,7 +24,7 @@ from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.foreign_text import shown
 from airflow_provider_akinon.audit_events.precision import shown_unit
 from airflow_provider_akinon.audit_events.unreadable import require_readable, unreadable
-from airflow_provider_akinon.audit_events.window import DAY, Window, format_instant
+from airflow_provider_akinon.audit_events.window import MINUTE, Window, format_instant
 
 T = TypeVar("T")
 
@@ -172,10 +172,10 @@ def parse_events(lines: list[bytes]) -> list[Event]:
         return [parse_event(line, place) for place, line in enumerate(lines, 1)]
 
 
-def parse_requested_events(page: Page, window: Window, filters: Filters, unit: timedelta = DAY) -> list[Event]:
+def parse_requested_events(page: Page, window: Window, filters: Filters, unit: timedelta = MINUTE) -> list[Event]:
     """Return the events of a page, each checked against what was asked for.
 
-    :param unit: what the API cuts the times to that it shows, or a multiple of that.
+    :param unit: the most that the API may have cut the times by that it shows.
 
     :raises ProtocolError: see `parse_event`; or a uuid is not a UUID in its usual form.
     :raises UnrequestedEvent: one lies outside ``window``, or does not match ``filters``.
@@ -185,11 +185,11 @@ def parse_requested_events(page: Page, window: Window, filters: Filters, unit: t
     except UnreadableRecord as error:
         raise error.asked_for(str(window)) from error
     asked = filters.as_dict()
-    if not all(window.start <= event.timestamp < window.end for event in events):
-        unit = shown_unit((event.timestamp for event in events), unit)
+    start, end = window.start, window.end
+    resolution = cache(lambda: min(unit, shown_unit(event.timestamp for event in events)))
     for event in events:
         _require_uuid(event)
-        if not window.contains(event.timestamp, unit if event.timestamp < window.start else timedelta(0)):
+        if not start <= event.timestamp < end and not window.contains(event.timestamp, resolution()):
             raise UnrequestedEvent(
                 f"The API returned event {event.uuid} of {format_instant(event.timestamp)}, "
                 f"outside the window {window} that was asked for"

@@ -188,7 +188,7 @@ class _Step:
                 **({"page": str(number)} if number > 1 else {}),
             }
         )
-        events = parse_requested_events(page, window, self._filters, self._precision.unit)
+        events = parse_requested_events(page, window, self._filters, self._precision.resolution)
         self._precision.note(event.timestamp for event in events)
         return _Answer(page.count, list({event.uuid: event for event in events}.values()))
 

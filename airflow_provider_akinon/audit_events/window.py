@@ -17,6 +17,7 @@ from pendulum.tz.exceptions import InvalidTimezone
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 
 MILLISECOND = timedelta(milliseconds=1)
+MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
 
 
