@@ -29,7 +29,7 @@ ENOUGH = 25.0
 """Seconds of one contestant in one case, after which it is not run again."""
 TIMEOUT = 1800.0
 """Seconds until a run is given up."""
-BARE = ("ours", "floor", "gzip once")
+BARE = ("ours", "ours verbatim", "ours to S3", "ours verbatim to S3", "floor", "gzip once")
 """The contestants of the cases where all others would take too long."""
 
 HERE = Path(__file__).parent
@@ -215,6 +215,13 @@ def ratios(rows: list[Row]) -> dict[str, float]:
     for title, peers in (("one-page", ONE_PAGE), ("several-pages", SEVERAL_PAGES)):
         if run_ := [seconds[name] for name in peers if name in seconds]:
             found[f"best {title} peer ÷ ours"] = min(run_) / ours
+    cpu = {row.contestant: row.cpu for row in rows}
+    for name in ("ours", "ours to S3"):
+        verbatim = name.replace("ours", "ours verbatim")
+        if name in seconds and verbatim in seconds:
+            found[f"{name} ÷ verbatim"] = seconds[name] / seconds[verbatim]
+        if name in cpu and "requests" in cpu:
+            found[f"{name} ÷ requests, processor"] = cpu[name] / cpu["requests"]
     if "ours to S3" in seconds and "HttpOperator" in seconds:
         found["HttpOperator ÷ ours to S3"] = seconds["HttpOperator"] / seconds["ours to S3"]
     return found

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -87,11 +88,12 @@ Contestant = Callable[[Source], Generator[Written]]
 NOTHING = Written()
 
 
-def ours(source: Source) -> Generator[Written]:
-    """Read by ``export_window``, into a local file: all of the operator's work but S3."""
+def ours(source: Source, *, redact: str | None = "credentials") -> Generator[Written]:
+    """Read by ``export_window``, into a local file: all of the operator's work but S3, with its default redaction."""
     from airflow_provider_akinon.audit_events.api import AuditEventsApi
     from airflow_provider_akinon.audit_events.export import export_window
     from airflow_provider_akinon.audit_events.filters import Filters
+    from airflow_provider_akinon.audit_events.redaction import Redaction
     from airflow_provider_akinon.audit_events.settings import Settings
     from airflow_provider_akinon.audit_events.window import Window
 
@@ -100,12 +102,12 @@ def ours(source: Source) -> Generator[Written]:
     settings = Settings.parse(host="http://127.0.0.1", port=source.port, password=KEY, extra=extra)
     with (
         AuditEventsApi(settings) as api,
-        export_window(api, Window.parse(source.start, source.end), Filters()) as export,
+        export_window(api, Window.parse(source.start, source.end), Filters(), Redaction.parse(redact)) as export,
     ):
         yield Written(export.lines())
 
 
-def ours_to_s3(source: Source) -> Generator[Written]:
+def ours_to_s3(source: Source, *, redact: str | None = "credentials") -> Generator[Written]:
     """Run the operator: `ours`, and the file put into S3 as one object."""
     os.environ["AIRFLOW_CONN_S3"] = json.dumps(source.s3)
     os.environ["AIRFLOW_CONN_API"] = json.dumps(
@@ -130,7 +132,7 @@ def ours_to_s3(source: Source) -> Generator[Written]:
         s3_prefix=prefix,
         start=source.start,
         end=source.end,
-        redact=None,  # as none of the others removes anything
+        redact=redact,
     ).execute({})
     yield Written(_objects(S3Hook(aws_conn_id="s3"), prefix))
 
@@ -331,7 +333,9 @@ def _dlt(source: Source, resources: Callable[[], list[Any]]) -> Generator[Writte
 
 CONTESTANTS: dict[str, Contestant] = {
     "ours": ours,
+    "ours verbatim": partial(ours, redact=None),  # as none of the others removes anything
     "ours to S3": ours_to_s3,
+    "ours verbatim to S3": partial(ours_to_s3, redact=None),
     "floor": floor,
     "gzip once": gzip_once,
     "requests": requests_loop,
@@ -346,7 +350,7 @@ SEVERAL_PAGES = ("requests × 8", "dlt × 8")
 """The peers that read several."""
 NEED_EDGES = ("floor", "gzip once")
 """Those that know beforehand where the pages end."""
-NEED_S3 = ("ours to S3", "HttpOperator")
+NEED_S3 = ("ours to S3", "ours verbatim to S3", "HttpOperator")
 BUCKET = "benchmark"
 
 

@@ -21,6 +21,7 @@ PLOT = HERE.parent / "docs" / "_static" / "benchmark.svg"
 
 _STYLES: dict[str, dict[str, Any]] = {
     "ours": {"color": "#1b5fc1", "linewidth": 2.6, "marker": "o", "zorder": 5},
+    "ours verbatim": {"color": "#1b5fc1", "linestyle": "--", "marker": "o", "markersize": 4},
     "floor": {"color": "#555555", "linestyle": "--", "marker": "o", "markersize": 4},
     "gzip once": {"color": "#555555", "linestyle": ":", "marker": "o", "markersize": 4},
     "requests": {"color": "#c2620a", "marker": "s"},
@@ -31,6 +32,7 @@ _STYLES: dict[str, dict[str, Any]] = {
 }
 _LABELS = {
     "ours": "this provider, 8 connections",
+    "ours verbatim": "this provider, nothing redacted",
     "floor": "floor: the same pages fetched, nothing kept",
     "gzip once": "gzip of the same bytes, once",
     "requests": "requests loop",

@@ -63,7 +63,9 @@ class History:
             text = (_EPOCH + moment * _MICROSECOND).isoformat(timespec="milliseconds")[:23].encode()
             number = b"%d" % rng.randrange(1, 400_000)
             identity = str(uuids.UUID(int=rng.getrandbits(128), version=4)).encode()
-            buffer += rng.choice(templates) % (number, text, number, identity)
+            own = b"%032x" % rng.getrandbits(128)
+            values = {b"number": number, b"instant": text, b"uuid": identity, b"own": own}
+            buffer += rng.choice(templates) % values
             self.offsets.append(len(buffer))
         self._all = self.times
         # All but one in so many come in time.
@@ -136,7 +138,10 @@ def _weight(hour: datetime) -> float:
 
 
 def _template(rng: random.Random, number: int) -> bytes:
-    """Return a record, and the comma after it, that takes object_id, timestamp, object_id and uuid by ``%``."""
+    """Return a record, and the comma after it, that takes ``number``, ``instant``, ``uuid`` and ``own`` by ``%``.
+
+    ``own`` stands in the cookie, the request id and the body, which no two events share.
+    """
     event: dict[str, Any] = {
         "content": {"field": "price", "old": f"{rng.randrange(99999) / 100}", "new": f"{rng.randrange(99999) / 100}"},
         "content_type": rng.randrange(1, 60),
@@ -146,9 +151,13 @@ def _template(rng: random.Random, number: int) -> bytes:
             "Accept": "application/json, text/plain, */*",
             "Accept-Language": "tr-TR,tr;q=0.9,en;q=0.5",
             "X-Forwarded-For": f"198.51.100.{rng.randrange(256)}, 10.0.0.7",
+            "X-Request-Id": "@OWN",
+            "Cookie": "osessionid=@OWN; csrftoken=@OWN",
         },
         "object_id": "@@",
-        "post_data": {"name": "Ürün açıklaması güncellendi", "stock": rng.randrange(500)} if number % 3 else None,
+        "post_data": {"name": "Ürün açıklaması güncellendi", "sku": "@OWN", "stock": rng.randrange(500)}
+        if number % 3
+        else None,
         "query_params": None if number % 2 else {"page": str(rng.randrange(1, 40)), "q": "çanta"},
         "remote_addr": f"203.0.113.{rng.randrange(256)}",
         "timestamp": "@Z",
@@ -159,10 +168,11 @@ def _template(rng: random.Random, number: int) -> bytes:
     text = json.dumps(event, ensure_ascii=False, separators=(",", ":")) + ","
     return (
         text.replace("%", "%%")
-        .replace('"@@"', "%b")
-        .replace("@Z", "%bZ")
-        .replace("@/", "%b/")
-        .replace('"@"', '"%b"')
+        .replace('"@@"', "%(number)b")
+        .replace("@Z", "%(instant)bZ")
+        .replace("@/", "%(number)b/")
+        .replace('"@"', '"%(uuid)b"')
+        .replace("@OWN", "%(own)b")
         .encode()
     )
 

@@ -7,7 +7,8 @@ seal``. Where to look:
   `api` sends HTTP, at the `pace` that is allowed, within the `limits` of a request. Its times have a `precision`.
 - What comes: `records`, by the steps of `slices`, which `reading` takes in order and `export` proves complete. What
   cannot be read is named by `unreadable`.
-- What is stored: `encoding`, `parquet`, less what `redaction` removes (`credentials`, `loose_text`, `splicing`).
+- What is stored: `encoding`, `parquet`, less what `redaction` removes: where its paths lead (`path_walk`), and what
+  `credential_search` finds under the names of `credentials`, also in `loose_text`; both by `splicing`.
 - Where it goes: `place`, `bucket`, `receipt`, `archive`, with `upload_arguments`. What an author wrote: `given_text`.
 - What is there already: `stored_window`, `stored`, and how the API gives it by now, `comparison`, by `differences`.
 - What stands for it later: `signing`, `seal`, `seal_chain`, `sealing`.

@@ -1,68 +1,135 @@
 """What a credential is called, in English and Turkish.
 
-A value is a credential where its name says so; ``docs/redaction.rst`` has the names as a table. This module looks
-at names only, and refuses to guess from values.
+A value is a credential where its name says so; ``docs/redaction.rst`` has the names as a table, and how a name is
+read. This module has the only rule for names; it refuses to guess from values.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
+from urllib.parse import unquote
 
 _ANYWHERE = (
-    r"(?:set ?)?cookies?|authorization|credentials?|jwt|bearer|\w*tokens?|\w*secrets?"
+    r"(?:set ?)?cookies?|authorization|credentials?|jwts?|bearer|\w*tokens?|\w*secrets?"
     r"|\w*password\w*|pass words?|\w*passwd\w*|pass ?phrase|pass ?code|pwd|\w*parola\w*|\w*sifre(?:si|m|n|niz)?"
     r"|(?:\w*api|access|private|secret|auth|encryption|signing) ?keys?|\w*apikeys?"
     r"|\w*session ?(?:id|key)|\w*sess ?id|cvv|cvc|otp|totp"
-    r"|(?:security|verification|sms|auth) ?code|(?:guvenlik|onay|dogrulama|sms) ?(?:kodu?|numarasi)"
+    r"|(?:security|verification|sms|auth|cvv|cvc|csc|otp) ?code|(?:guvenlik|onay|dogrulama|sms) ?(?:kodu?|numarasi)"
 )
-_CARD = r"(?:\w*card|cc|\w*kart|karti) ?(?:number|num|no|nr|numara|numarasi)"
+_CARD = r"(?:\w*card|cc|\w*kart|karti)"
+_A_CARD = re.compile(rf"(?:^| ){_CARD}$")
+_CARD_NUMBER = rf"{_CARD} ?(?:number|num|no|nr|numara|numarasi)"
 _AT_THE_END = r"auth|pin|pan|sid|csc|pin ?code|credit ?card|kredi ?karti?"
 _ALONE = r"session|pass"
-_CREDENTIAL = re.compile(rf"(?:^|\ )(?:{_ANYWHERE}|{_CARD})(?:\ |$)|(?:^|\ )(?:{_AT_THE_END})$|^(?:{_ALONE})$")
+_CREDENTIAL = re.compile(rf"(?:^| )(?:{_ANYWHERE}|{_CARD_NUMBER})(?: |$)|(?:^| )(?:{_AT_THE_END})$|^(?:{_ALONE})$")
 _ABOUT = re.compile(r"(?:^| )(?:at|count|date|enabled|length|policy|required|size|status|strength|type)$")
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
-
-def _words(name: str) -> str:
-    """Return a name's words in lower case, without accents and digits: ``newŞifre2`` is ``new sifre``."""
-    if not name.isascii():
-        name = "".join(char for char in unicodedata.normalize("NFKD", name) if not unicodedata.combining(char))
-    return " ".join(_WORD.findall(name.replace("ı", "i"))).lower()
-
-
-def says_credential(name: str, parent: str | None) -> bool:
-    """Whether a name, or a name within a parent's, says that its value is a credential; not remembered."""
-    words = _words(name)
-    if _ABOUT.search(words):
-        return False
-    if _CREDENTIAL.search(words):
-        return True
-    # {"card": {"number": …}}
-    return bool(parent) and re.fullmatch(_CARD, f"{_words(parent or '').rpartition(' ')[2]} {words}") is not None
-
-
-_STEMS = tuple(
-    "cookie auth token pass secret sess key pan pin sid cred jwt bearer pwd parola sifre cvv cvc csc otp "  # noqa: SIM905
-    "code card kart guvenlik onay dogrulama sms".split()  # as a list it would take 30 lines
+_LETTERS = re.compile(r"[A-Za-z]+")
+_CASES = (
+    re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"),  # CSRFToken: csrf token
+    re.compile(r"(?<=[a-z])(?=[A-Z])"),  # COOKie
+    re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z][A-Z])(?=[a-z])"),  # JWTs: jwt s
+    re.compile(r"(?!)"),  # cOoKiE
 )
+"""Where a change of case may begin a new word, the usual reading first."""
+
+_STEMS = (
+    *(
+        "auth",
+        "bearer",
+        "card",
+        "code",
+        "cookie",
+        "cred",
+        "csc",
+        "cvc",
+        "cvv",
+        "jwt",
+        "kart",
+        "key",
+        "kod",
+        "numarasi",
+    ),
+    *("otp", "pan", "parola", "pass", "pin", "pwd", "secret", "sess", "sid", "sifre", "token"),
+)
+"""No credential's name does without one of these, or without what `_CC` finds."""
 _CC = re.compile("cc(?![a-mo-z])")
+MARK = re.compile(r"""[=:%\\@{\["]""")
+"""No text without one of these holds a name and its value."""
+NO_PORT = r"""[^/?#\s@:"'<>\\]*+:(?![0-9]*+(?:[/?#\s"'<>\\]|\Z))"""
+"""What begins a URL's authority, up to a colon after which there is no port."""
+_USER_INFO = re.compile(rf"//{NO_PORT}")
+_CODED = re.compile(r"%[0-9A-Fa-f]{2}")
+
+
+def is_credential(name: str, parent: str | None = None) -> bool:
+    """Tell whether a name, or a name within a parent's, says that its value is a credential."""
+    return _remembered(name, parent) if len(name) < 200 else _says_credential(name, parent)
+
+
+@lru_cache(maxsize=8192)
+def is_suspect(name: str) -> bool:
+    """Tell whether an object that has this name in it needs a closer look: it may hold a credential."""
+    return name.lower() == "value" or is_credential(name) or is_card(name) or not harmless(name)
+
+
+@lru_cache(maxsize=8192)
+def is_card(name: str) -> bool:
+    """Tell whether a name makes credentials of names below it: ``{"card": {"number": …}}``."""
+    return any(_A_CARD.search(words) for words in _readings(name))
 
 
 def harmless(text: str) -> bool:
-    """Whether a text cannot hold a credential: no name does without one of these stems, spelled plainly."""
-    if "\\" in text or "%" in text or "@" in text:
+    """Tell whether a text surely holds no credential with its name; whatever else needs a closer look."""
+    if not MARK.search(text, 8 if text.startswith(("https://", "http://")) else 0):
+        return True
+    return _has_no_stem(text) if len(text) < 300 else _has_no_stem.__wrapped__(text)
+
+
+@lru_cache(maxsize=2048)
+def _has_no_stem(text: str) -> bool:
+    if "%" in text:
+        text = unquote(text)
+        if _CODED.search(text):
+            return False
+    if "\\" in text or ("//" in text and ("@" in text or _USER_INFO.search(text))):
         return False
     if not text.isascii():
         text = unicodedata.normalize("NFKD", text.replace("ı", "i")).encode("ascii", "ignore").decode()
     text = text.lower()
-    return not any(stem in text for stem in _STEMS) and not _CC.search(text)
+    return not any(map(text.__contains__, _STEMS)) and not ("cc" in text and _CC.search(text))
 
 
-_remembered = lru_cache(maxsize=4096)(says_credential)
+def _says_credential(name: str, parent: str | None) -> bool:
+    if parent is None and _has_no_stem.__wrapped__(name):
+        return False
+    usual, *others = _readings(name)
+    if _ABOUT.search(usual):
+        return False
+    if any(map(_CREDENTIAL.search, (usual, *others))):
+        return True
+    # {"card": {"number": …}}
+    last = {words.rpartition(" ")[2] for words in _readings(parent or "")}
+    return any(re.fullmatch(_CARD_NUMBER, f"{over} {words}") for over in last for words in (usual, *others))
 
 
-def is_credential(name: str, parent: str | None = None) -> bool:
-    """Whether a name, or a name within a parent's, says that its value is a credential."""
-    return _remembered(name, parent) if len(name) < 200 else says_credential(name, None)
+_remembered = lru_cache(maxsize=8192)(_says_credential)
+
+
+def _readings(name: str) -> Iterable[str]:
+    """Return a name's words in lower case, as each way to see words in its case tells them, the usual one first."""
+    if "%" in name:
+        name = unquote(name)
+    letters = " ".join(_LETTERS.findall(_plain(name)))
+    return dict.fromkeys(case.sub(" ", letters).lower() for case in _CASES)
+
+
+def _plain(text: str) -> str:
+    """Return a text without accents, in one character or two, and without characters that nobody sees."""
+    if text.isascii():
+        return text
+    chars = unicodedata.normalize("NFKD", text.replace("ı", "i"))
+    return "".join(char for char in chars if not unicodedata.combining(char) and unicodedata.category(char) != "Cf")

@@ -40,6 +40,7 @@ DOCUMENTED = frozenset(
 
 _LONGEST_NAME = 200
 _NULL = b"null"
+_MARK = re.compile(re.escape(REDACTED).encode() + rb"|%(?:25)*5Bredacted%(?:25)*5D|" + HMAC_MARK, re.IGNORECASE)
 _FRACTION = re.compile(r"(?<=:[0-9]{2})\.([0-9]+)")
 
 
@@ -149,7 +150,7 @@ def _is_removed(user: bytes | None) -> bool:
 
 
 def _has_mark(value: bytes | None) -> bool:
-    return value is not None and (REDACTED.encode() in value or HMAC_MARK in value)
+    return value is not None and _MARK.search(value) is not None
 
 
 def _shortened(name: str) -> str:

@@ -1,17 +1,19 @@
-"""Credentials in text that is no JSON, or broken: a form, a URL, headers, multipart, a dump that was cut off.
+r"""Credentials in text that is no JSON, or broken: a form, a URL, headers, multipart, a dump that was cut off.
 
-Whatever looks like a name and its value is taken for one, and where it is uncertain how far a credential goes, more
-goes rather than less. This module finds places; it replaces nothing.
+Whatever looks like a name and its value is taken for one. A value ends where its form says so and what follows is
+what the form allows there; where it is anything else, all goes that is left of the line. This module finds places;
+it replaces nothing.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import cast
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
-from airflow_provider_akinon.audit_events.credentials import is_credential
+from airflow_provider_akinon.audit_events.credentials import NO_PORT, is_card, is_credential
 from airflow_provider_akinon.audit_events.splicing import Edit
 
 REDACTED = "[redacted]"
@@ -21,68 +23,227 @@ PERCENT_QUOTED = quote(REDACTED)
 """The same in a form or a URL."""
 
 # No group is repeated possessively, as Python before 3.11.5 gets that wrong; an atomic group says the same.
-_NAMED = re.compile(r"""(?<![\w.\-\[\]%+$])([\w.\-\[\]%+$]++)(["'])?(?(2)\s*+|[ \t]*+)([=:])(?(2)\s*+|[ \t]*+)""")
-_QUOTE = re.compile(
-    r"""[bru]?["][^"\\]*+(?>(?:\\.[^"\\]*+)*)\\?["]?|[bru]?['][^'\\]*+(?>(?:\\.[^'\\]*+)*)\\?[']?""", re.DOTALL
+
+# Values.
+_STRING = r'(?:[bru]?"[^"\\]*+(?>(?:\\.[^"\\]*+)*)"|' + r"[bru]?'[^'\\]*+(?>(?:\\.[^'\\]*+)*)')"
+_STRINGS = re.compile(_STRING, re.DOTALL)
+_QUOTE = re.compile(r"""[bru]?["']""")
+_NESTED = re.compile(rf"{_STRING}|([{{\[(])|([}}\])])", re.DOTALL)
+_BARE = re.compile(r"[^,}\]\r\n]*+")
+_LINE_END = re.compile(r"\r?\n|\Z")
+_HEADER_END = re.compile(r"\r?\n(?![ \t])|\Z")
+_KEY = rf"(?:{_STRING}|[\w$.\-]++)\s*+[:=]"
+_GOES_ON = re.compile(
+    rf"""[ \t]*+,?[ \t]*+(?:\r?\n|\Z)"""
+    rf"""|\s*+,\s*+(?:{_KEY}|{_STRING}\s*+\Z|["'][^"'\r\n]*+\Z|\w++\Z)"""
+    r"""|\s*+[}\])>](?>(?:\s*+[}\])>"';])*)[ \t]*+"""
+    rf"""(?:\r?\n|\Z|[&<{{\[]|,\s*+(?:\Z|[{{\[("'\d\-]|(?:true|false|null|None|True|False)\b|{_KEY}))""",
+    re.DOTALL,
 )
-_NESTED = re.compile(rf"{_QUOTE.pattern}|([{{\[(])|([}}\])])", re.DOTALL)
-_BARE = re.compile(r"[^,}\]\r\n]*")
-_REST_OF_HEADER = re.compile(r"[^\r\n]*+(?>(?:\r?\n[ \t][^\r\n]*+)*)")
-_END_IN_FORM = re.compile(r"""[&\r\n]|;[ \t]++(?=[\w.\-]+=)|["'](?=\s*+[,}\]])|\Z""")
-_END_IN_URL = re.compile(rf"#|{_END_IN_FORM.pattern}")
+"""What may follow a value of JSON, or of Python."""
+_STRING_ENDS = re.compile(rf"""["'](?:{_GOES_ON.pattern})""", re.DOTALL)
+_GOES_ON_IN_FORM = re.compile(
+    r"""[ \t]*+(?:\r?\n|\Z|/?>|&|[;,][ \t]*+(?:\r?\n|\Z)|(?:[;,]|[ \t])[ \t]*+(?:[\w.\-]++=|/?>))"""
+)
+_END_IN_FORM = re.compile(r"""&|\r?\n|\Z|["'#]|;[ \t]++(?=[\w.\-]++=)""")
 _URL = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.\-]*:/)?/")
-_USER_INFO = re.compile(r"""(?<=//)[^/?#\s"'<>\\]+(?=@)""")
-_PART = re.compile(
-    r"""\bname=(?:"([^"\r\n]*)"|([^\s;"]+))[^\r\n]{0,500}+(?>(?:\r?\n[^\r\n]+){0,9})\r?\n\r?\n""", re.IGNORECASE
+_IN_USER_INFO = r"""(?:[^/?#\s"'<>\\]|["'](?!\s*[,}\])>:]))"""
+_USER_INFO = re.compile(
+    rf"""(?<=//)(?:{_IN_USER_INFO}+(?=@)|{NO_PORT}(?:(?:{_IN_USER_INFO}|[/?#]){{0,100}}(?=@)|{_IN_USER_INFO}{{0,100}}\Z))"""
 )
-_BOUNDARY = re.compile(r"\s*(--[^\s]+)")
+"""Up to the last @ of a URL's authority; where what looks like a port is none, up to any @, or to the text's end."""
+
+# Names.
+_IN_NAME = r"""[^\r\n&;,?#=:{}"<>\\/]"""
+_NAMED = re.compile(
+    rf"""(?<!{_IN_NAME})({_IN_NAME}++(?>(?:(?:(?<=\[)"|"(?=\])){_IN_NAME}*+)*))[?#/;<>{{}}]{{0,3}}+(")?(?(2)\s*+)([=:])"""
+)
+_SPACE = re.compile(r"\s*+")
+_BLANK = re.compile(r"[ \t]*+")
+_RUN = re.compile(r"[\w.\-\[\]%+$]+")
+_NO_LETTERS = "".join(char for char in map(chr, range(128)) if not char.isalpha())
+_BETWEEN_PARTS = re.compile(r"""[\s&?#"'<>=]""")
+
+# Lists of names and values.
+_PAIR = re.compile(rf"(?:\A\s*+[\[(]?|[\[(,]\s*+[\[(])\s*+({_STRING})\s*+,\s*+", re.DOTALL)
+_LABEL = re.compile(rf"""["'](?:name|key)["']\s*+:\s*+({_STRING}|["'][^"']*+\Z)""", re.DOTALL | re.IGNORECASE)
+_LABELLED = re.compile(r"""["']value["']\s*+:\s*+""", re.IGNORECASE)
+_BETWEEN_OBJECTS = re.compile(r"[^{]+")
+_UNSEPARATED = re.compile(rf"[{{,]\s*+({_STRING})\s*+(?=[^\s:=,}}\])&;])", re.DOTALL)
+
+# Multipart.
+_EOL = r"(?>\r\n|[\r\n])"
+_PART = re.compile(
+    r"""(content-disposition|form-data)|\bname\*?\s*=\s*(?:"((?>(?:[^"\\\r\n]|\\.)*))|([^\s;"]+))""", re.IGNORECASE
+)
+_EMPTY_LINE = re.compile(rf"{_EOL}[ \t]*+{_EOL}")
+_BOUNDARY = re.compile(r"\s*(--\S+)")
+_LINES = re.compile(rf"{_EOL}")
 
 
-def loose_credentials(text: str) -> list[Edit]:
-    """Return the edits of credentials in any text: a form, a URL, headers, multipart, JSON or Python cut off."""
-    edits = [(*found.span(), PERCENT_QUOTED) for found in _USER_INFO.finditer(text)] if "@" in text else []
-    end = 0
+def loose_credentials(text: str, parent: str | None = None) -> list[Edit]:
+    """Return the edits of credentials in any text: a form, a URL, headers, multipart, JSON or Python cut off.
+
+    ``parent``: the name that the text stands under.
+    """
+    edits = [(*found.span(), PERCENT_QUOTED) for found in _USER_INFO.finditer(text)] if "//" in text else []
+    return [*edits, *_named(text, parent), *_listed(text), *_parts(text)]
+
+
+def _named(text: str, parent: str | None) -> Iterator[Edit]:
+    """Yield the edits of values after a name and a colon or an equals sign."""
+    end = counted = since = 0
+    inside = {'"': False, "'": False}
+    over = parent
     for found in _NAMED.finditer(text):
-        name, quoted, separator = found.groups()
-        start = found.end()
-        if found.start() < end or not is_credential(unquote(name) if "%" in name else name):
+        if found.start() < end:
             continue
-        # A string may be the next name, where this one's value is missing.
-        string = _string(text, start, quoted is not None, separator)
-        last, new = (string, QUOTED) if string else _value(text, start, quoted is not None, separator)
-        end = start if string else last
-        if text[start:last].strip(" \t=") and not (quoted and text[start:last].strip() in ("null", "None")):
-            edits.append((start, last, new))
+        if over != parent and text.find("}", since, found.start()) >= 0:
+            over = parent
+        since = found.start()
+        names = list(_names(text, found))
+        if not any(is_credential(name, over) for name in names):
+            # {"card": {"number": …, if nothing closed it.
+            over = next(filter(is_card, names), over)
+            continue
+        quoted = found[2] is not None or found[1].rstrip().endswith("'")
+        start = cast(re.Match[str], (_SPACE if quoted else _BLANK).match(text, found.end())).end()
+        for mark in inside:
+            odd = (text.count(mark, counted, start) - text.count("\\" + mark, counted, start)) % 2
+            inside[mark] ^= bool(odd)
+        counted = start
+        if found[3] == "=":
+            end, new = _form_value(text, start, inside)
+        elif quoted:
+            end, new = _json_value(text, start), QUOTED
+        else:
+            end, new = cast(re.Match[str], _HEADER_END.search(text, start)).start(), REDACTED
+        if text[start:end].strip(" \t=") and not (quoted and text[start:end].strip() in ("null", "None")):
+            yield start, end, new
+
+
+def _names(text: str, found: re.Match[str]) -> Iterator[str]:
+    """Yield what may be the name that ends where one was found."""
+    name, before, sep = found[1], text[found.start() - 1 : found.start()], found.start(3)
+    yield from name.split()[-1:]
+    words = name.rstrip(_NO_LETTERS).split()
+    for last in words[-1:]:
+        yield last
+        yield from _RUN.findall(last)[-1:]
+        # Card Number: 1; but "cookie banner: on" is about neither.
+        if len(words) > 1 and not is_credential(f"{words[-2]} x"):
+            yield f"{words[-2]} {last}"
+    if before in ("", "\n", "\r") and len(words) < 4:
+        yield " ".join(words)
+    near = text[max(0, sep - 100) : sep].rstrip()
+    if found[2]:
+        yield name if before == '"' else near[:-1].rpartition('"')[2]
+    elif near.endswith("'"):
+        yield near[:-1].rpartition("'")[2]
+    elif before in (",", ";", ":", "{", "}", "/"):
+        yield _BETWEEN_PARTS.split(near)[-1]
+
+
+def _json_value(text: str, start: int) -> int:
+    """Return where the value of JSON or Python ends that starts here, or the line, where it is not clear."""
+    end = start
+    if string := _STRINGS.match(text, start):
+        end = string.end()
+    elif _QUOTE.match(text, start + text.startswith("\\", start)):
+        return len(text)
+    elif text[start : start + 1] in ("{", "["):
+        depth = 0
+        for token in _NESTED.finditer(text, start):
+            depth += (token[1] is not None) - (token[2] is not None)
+            if depth == 0:
+                end = token.end()
+                break
+        else:
+            return len(text)
+    else:
+        end = cast(re.Match[str], _BARE.match(text, start)).end()
+    return end if _GOES_ON.match(text, end) else _line_end(text, end)
+
+
+def _line_end(text: str, start: int) -> int:
+    return cast(re.Match[str], _LINE_END.search(text, start)).start()
+
+
+def _form_value(text: str, start: int, inside: dict[str, bool]) -> tuple[int, str]:
+    """Return where the value in a form, a URL or an attribute ends that starts here, and what stands for it.
+
+    ``inside``: by quotation mark, whether the form is between two of them.
+    """
+    mark = text[start : start + 1]
+    if _QUOTE.match(text, start) and not (inside.get(mark) and _STRING_ENDS.match(text, start)):
+        string = _STRINGS.match(text, start)
+        if not string:
+            return len(text), QUOTED
+        end = string.end()
+        return end if _GOES_ON_IN_FORM.match(text, end) else _line_end(text, end), QUOTED
+    is_url, is_form = _URL.match(text), "&" in text
+    for found in _END_IN_FORM.finditer(text, start):
+        char = found[0][:1]
+        if char == "#" and not is_url:
+            continue
+        if char == ";" and is_form:
+            continue
+        if char in inside and not (inside[char] and _STRING_ENDS.match(text, found.start())):
+            continue
+        return found.start(), PERCENT_QUOTED
+    return len(text), PERCENT_QUOTED
+
+
+def _listed(text: str) -> Iterator[Edit]:
+    """Yield the edits of values that stand beside their names in lists, as far as these are broken."""
     end = 0
-    for found in _PART.finditer(text) if "\n" in text else ():
-        if found.start() >= end and is_credential(found[1] or found[2] or ""):
-            boundary = _BOUNDARY.match(text)
-            stop = re.compile(r"\r?\n" + re.escape(boundary[1] if boundary else "--") + r"|\Z")
-            end = cast(re.Match[str], stop.search(text, found.end())).start()
-            edits.append((found.end(), end, REDACTED))
-    return edits
+    for start in sorted(_values_in_lists(text)):
+        if start >= end:
+            end = _json_value(text, start)
+            yield start, end, QUOTED
+    end = 0
+    for found in _UNSEPARATED.finditer(text):
+        if found.start() >= end and is_credential(_content(found[1])):
+            end = _line_end(text, found.end())
+            yield found.end(), end, QUOTED
 
 
-def _string(text: str, start: int, quoted: bool, separator: str) -> int | None:
-    """Return where the string ends that starts here, if one does. ``quoted``: its name was."""
-    string = _QUOTE.match(text, start) if quoted or separator == "=" else None
-    if string and (separator == ":" or text[string.end() : string.end() + 1] in ("", *" \t\r\n,;&>/")):
-        return string.end()
-    return None
+def _values_in_lists(text: str) -> Iterator[int]:
+    """Yield where values start, those of a list after the other."""
+    for found in _PAIR.finditer(text):
+        if is_credential(_content(found[1])):
+            yield found.end()
+    for members in _BETWEEN_OBJECTS.finditer(text):
+        labels = _LABEL.findall(text, *members.span())
+        if any(label[-1] != label[0] or is_credential(_content(label)) for label in labels):  # or is cut off
+            for value in _LABELLED.finditer(text, *members.span()):
+                yield value.end()
 
 
-def _value(text: str, start: int, quoted: bool, separator: str) -> tuple[int, str]:
-    """Return where the value ends that starts here and is no string, and what stands for it."""
-    if separator == "=":
-        pattern = _END_IN_URL if _URL.match(text) else _END_IN_FORM
-        return cast(re.Match[str], pattern.search(text, start)).start(), PERCENT_QUOTED
-    if not quoted:
-        return cast(re.Match[str], _REST_OF_HEADER.match(text, start)).end(), REDACTED
-    depth = 0
-    for token in _NESTED.finditer(text, start) if text[start : start + 1] in ("{", "[") else ():
-        depth += (token[1] is not None) - (token[2] is not None)
-        if depth == 0:
-            return token.end(), QUOTED
-    if depth:
-        return len(text), QUOTED
-    return cast(re.Match[str], _BARE.match(text, start)).end(), QUOTED
+def _content(string: str) -> str:
+    return string.lstrip("bru")[1:-1]
+
+
+def _parts(text: str) -> Iterator[Edit]:
+    """Yield the edits of the parts of a multipart body."""
+    if "\n" not in text and "\r" not in text:
+        return
+    boundary = _BOUNDARY.match(text)
+    last = rf"{re.escape(boundary[1])}(?:--)?[ \t]*(?:{_EOL}|\Z)" if boundary else r"--"
+    stop = re.compile(rf"{_EOL}{last}|\Z")
+    end = 0
+    in_headers = False
+    empty: re.Match[str] | None = None
+    for found in _PART.finditer(text):
+        if not empty or empty.start() < found.end():
+            in_headers = False
+            empty = _EMPTY_LINE.search(text, found.end())
+            if not empty:
+                return
+        in_headers = in_headers or found[1] is not None
+        if found[1] or found.start() < end or not is_credential(found[2] or found[3] or ""):
+            continue
+        start = empty.start() - found.end()
+        if in_headers or (start < 5000 and len(_LINES.findall(text, found.end(), empty.start())) < 10):
+            end = cast(re.Match[str], stop.search(text, empty.end())).start()
+            yield empty.end(), end, REDACTED

@@ -17,52 +17,34 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
-from airflow_provider_akinon.audit_events.credentials import harmless, is_credential
+from airflow_provider_akinon.audit_events.credential_search import CredentialSearch, is_harmless
 from airflow_provider_akinon.audit_events.errors import InvalidInput
-from airflow_provider_akinon.audit_events.loose_text import QUOTED, REDACTED, loose_credentials
+from airflow_provider_akinon.audit_events.loose_text import QUOTED
+from airflow_provider_akinon.audit_events.path_walk import ACTIONS, States, action_of, path_edits, step
 from airflow_provider_akinon.audit_events.splicing import (
-    ESCAPES,
-    PERCENTS,
-    Edit,
-    Node,
-    States,
-    labelled,
+    fields_of,
     members_of,
-    parse_json,
+    merged,
     plain,
     removals,
     spliced,
-    unescaped,
-    unpercented,
+    start_of,
 )
 
 POLICY = "credentials"
-VERSION = 1
+VERSION = 2
 """Rises when the policy finds something else than before."""
 FIELDS = frozenset({"headers", "post_data", "query_params", "url"})
 """The fields of an event in which the policy looks for credentials."""
-ACTIONS = ("drop", "mask", "hmac")
-"""What a path can do, the strongest first."""
 SHORTEST_KEY = 16
 """Bytes. Whoever guesses the key of pseudonyms can guess what they stand for."""
 
-_LAYERS = 16  # of text within text; what lies deeper is removed unread
-_WORK = 32  # characters to look at for each of a field; what would take more is removed unread
-_LONGEST_REMEMBERED = 4096  # characters of a field that are worth remembering
-_PASSES = 8  # over a text of which it is uncertain what is a credential's
 HMAC_MARK = b"hmac-sha256:"
 """What pseudonyms begin with."""
 _PSEUDONYM = re.compile(rf"{HMAC_MARK.decode()}[0-9a-f]{{32}}")
 _ANY = re.compile(r"""[ \t\r\n]++|("[^"\\]*+(?>(?:\\.[^"\\]*+)*)")""", re.DOTALL)
-_MARKS = re.compile(r"""[=:%\\@{\["]""")
-_JSON_IN_FORM = re.compile(r"""=((?:[{\["]|%7B|%5B|%22)[^&\r\n]++)""", re.IGNORECASE)
-_DONE = re.compile(
-    r"""(?P<quote>(?<!\\)\\*+"|%(?>(?:25)*)22|)(?:\[|%(?>(?:25)*)5B)redacted(?:\]|%(?>(?:25)*)5D)(?P=quote)""",
-    re.IGNORECASE,
-)
 _PATH = re.compile(r"[^.\[\]*]+(?:\.(?:[^.\[\]*]+|\*)|\[\*\]){0,31}")
 
 
@@ -123,51 +105,54 @@ class Redaction:
 
     def __call__(self, line: bytes) -> bytes:
         """Return an event's record, compact JSON on one line, redacted. Never raises for what a record holds."""
-        return self._object(line, (self._tree,), FIELDS)
+        fields = None if self.paths else fields_of(line)
+        if fields is None:
+            return self._object(line, (self._tree,), FIELDS)
+        edits: list[tuple[int, int, bytes]] = []
+        for name in FIELDS:
+            raw = fields.get(name)
+            if raw is not None and not is_harmless(raw):
+                start, value = start_of(fields, name), bytes(raw)
+                edits.append((start, start + len(value), self._field(value, name=name)))
+        return spliced(line, sorted(edits)) if edits else line
 
     def _object(self, line: bytes, states: States, fields: Collection[str]) -> bytes:
         """Return an object's JSON with what the paths lead to redacted, and in ``fields`` also credentials."""
-        wanted = {step for state in states for step in state}
+        wanted = {name for state in states for name in state}
         members = members_of(line)
         edits: list[tuple[int, int, bytes]] = []
         gone = set()
         for place, (name, _, start, end) in enumerate(members):
-            below = _step(states, name) if name in wanted or "*" in wanted else ()
+            below = step(states, name) if name in wanted or "*" in wanted else ()
             if not below and name not in fields:
                 continue
-            action, value = _action(below), line[start:end]
+            action, value = action_of(below), line[start:end]
             if action == "drop":
                 gone.add(place)
             elif value == b"null":
                 continue
-            elif value[:1] == b"{" and name not in fields and not action:
+            elif action:
+                edits.append((start, end, self._instead(_text(value), action).encode("utf-8", "surrogateescape")))
+            elif value[:1] == b"{" and name not in fields:
                 edits.append((start, end, self._object(value, below, ())))
-            else:
-                text = str(value, "utf-8", "surrogateescape")
-                if not below and len(text) < _LONGEST_REMEMBERED:
-                    new = _without_credentials(text)
-                    if new is not text:
-                        edits.append((start, end, new.encode("utf-8", "surrogateescape")))
-                elif below or not harmless(text):
-                    new = (
-                        self._instead(text, action)
-                        if action
-                        else self._field(text, below, name in fields, bool(fields) and name == "headers")
-                    )
-                    edits.append((start, end, new.encode("utf-8", "surrogateescape")))
-        if gone:
-            edits += [(*span, b"") for span in removals([(begin, end) for _, begin, _, end in members], gone)]
+            elif below or not is_harmless(value):
+                edits.append((start, end, self._field(value, below, name if name in fields else "")))
+        edits += [(*span, b"") for span in removals([(begin, end) for _, begin, _, end in members], gone)]
         return spliced(line, sorted(edits))
 
-    def _field(self, text: str, states: States, credentials: bool, fold: bool) -> str:
-        """Return a field's JSON, redacted. ``fold``: its keys are headers', in any case."""
-        for _ in range(_PASSES):
-            walk = _Walk(self, credentials, _WORK * (len(text) + 100))
-            new = spliced(text, walk.json(text, states, fold)[0])
-            if new == text or not walk.doubtful:
-                return new
-            text = new
-        return QUOTED
+    def _field(self, value: bytes, states: States = (), name: str = "") -> bytes:
+        """Return a field's JSON, redacted. ``name``: that of a field to be searched for credentials."""
+        text = _text(value)
+        search = CredentialSearch(text)
+        while not search.exhausted:
+            edits = search.edits(text) if name else []
+            if states:
+                # Those of credentials first: of two edits at one place the first is made.
+                edits = merged(text, edits + path_edits(text, states, self._instead, fold=name == "headers"))
+            before, text = text, spliced(text, edits)
+            if text == before or not search.doubtful:
+                return text.encode("utf-8", "surrogateescape")
+        return QUOTED.encode()
 
     def _instead(self, text: str, action: str) -> str:
         """Return the JSON that stands for a value's JSON."""
@@ -187,151 +172,8 @@ class Redaction:
         return f'"hmac-sha256:{digest.hex()[:32]}"'
 
 
-@lru_cache(maxsize=1024)
-def _without_credentials(text: str) -> str:
-    """Return a field's JSON without credentials. One session's events have the same headers."""
-    if harmless(text):
-        return text
-    flat = _flat_without_credentials(text)
-    return Redaction()._field(text, (), credentials=True, fold=False) if flat is None else flat
-
-
-_MEMBER = re.compile(r""""([^"\\]*+)":("[^"\\]*+"|[-+.\w]++)(?:,|\}\Z)""")
-
-
-def _flat_without_credentials(text: str) -> str | None:
-    """Return what a `_Walk` would leave of an object like most headers, of plain texts only; None of any other."""
-    edits: list[Edit] = []
-    names = set()
-    at = 1
-    for found in _MEMBER.finditer(text, 1) if text[0] == "{" and text[-1] == "}" else ():
-        if found.start() != at:
-            return None
-        at = found.end()
-        name, value = found.groups()
-        names.add(name.lower())
-        if is_credential(name):
-            if value != "null":
-                edits.append((*found.span(2), QUOTED))
-        elif _MARKS.search(value, 1, len(value) - 1) and not harmless(value):
-            return None
-    # {"name": "Cookie", "value": …} is more than its names say.
-    return spliced(text, edits) if at == len(text) and "value" not in names else None
-
-
-class _Walk:
-    """Finds what a field is to lose.
-
-    ``doubtful``: something was found in what is no whole JSON, and so another walk may find more. ``left``:
-    characters that it may still look at.
-    """
-
-    def __init__(self, redaction: Redaction, credentials: bool, left: int) -> None:
-        self.instead = redaction._instead
-        self.credentials = credentials
-        self.left = left
-        self.doubtful = False
-
-    def json(self, text: str, states: States, fold: bool, layer: int = 0) -> tuple[list[Edit], bool]:
-        """Return the edits of JSON, and whether it is whole. ``fold``: its keys are headers', in any case."""
-        if text[0] == '"' and layer == 0:
-            return self.string(text, 0, len(text), states, fold, layer), True
-        roots, whole = parse_json(text)
-        credentials = self.credentials
-        edits: list[Edit] = []
-        stack = [(Node(None, 0, -1, len(text), roots), states, fold)]
-        while stack:
-            node, states, fold = stack.pop()
-            kids = node.kids or ()
-            parent = node.name if node.name and len(node.name) < 200 else None
-            wanted = {step for state in states for step in state} if states else None
-            gone = set()
-            for place, kid in enumerate(kids):
-                below, action, label, value = kid.states, None, kid.name, kid
-                if kids is roots:
-                    below = states
-                elif wanted and (label in wanted or fold or "*" in wanted):
-                    below += _step(states, label.lower() if fold and label else label)
-                if kid.kids and (credentials or states) and (found := labelled(text, node, kid)):
-                    # An item of a list of names and values is also what its name says.
-                    label, value = found
-                    value.states = _step(states, label.lower() if fold else label, "")
-                if below or value.states:
-                    action = _action(below)
-                    if "drop" in (action, _action(value.states)):
-                        gone.add(place)
-                        continue
-                if label is not None and credentials and is_credential(label, parent):
-                    edits.append((value.start, value.end, self.instead(text[value.start : value.end], "mask")))
-                    if value is kid:
-                        continue
-                if action:
-                    edits.append((kid.start, kid.end, self.instead(text[kid.start : kid.end], action)))
-                elif kid.kids is None:
-                    if whole and text[kid.start] == '"' and (credentials or below):
-                        edits += self.string(text, kid.start, kid.end, below, fold and kids is roots, layer)
-                elif credentials or below or value.states:
-                    stack.append((kid, below, fold and kids is roots))
-            if gone:
-                edits += [(*span, "") for span in removals([(kid.begin, kid.end) for kid in kids], gone)]
-        return self.merged(text, edits), whole
-
-    def string(self, text: str, start: int, end: int, states: States, fold: bool, layer: int) -> list[Edit]:
-        """Return the edits of what is between the quotes of a JSON string."""
-        if not _MARKS.search(text, start + 1, end - 1):
-            return []
-        inner = text[start + 1 : end - 1]
-        if not states and harmless(inner):
-            return []
-        coded = unescaped(inner)
-        edits = self.text(coded.text, states, fold, layer)
-        return [(start + 1 + first, start + 1 + last, new) for first, last, new in coded.outer(edits)]
-
-    def text(self, text: str, states: States, fold: bool, layer: int) -> list[Edit]:
-        """Return the edits of a text within a text."""
-        self.left -= len(text)
-        if layer >= _LAYERS or self.left < 0:
-            return self.merged(text, [(0, len(text), REDACTED)])
-        edits: list[Edit] = []
-        whole = False
-        if text.lstrip()[:1] in ("{", "[", '"'):
-            edits, whole = self.json(text, states, fold, layer + 1)
-        if not whole and self.credentials:
-            for found in _JSON_IN_FORM.finditer(text):
-                coded = unpercented(found[1])
-                inner, whole = self.json(coded.text, (), False, layer + 1)
-                if whole:
-                    edits += [(found.start(1) + a, found.start(1) + b, new) for a, b, new in coded.outer(inner)]
-            edits += loose_credentials(text)
-            # Whatever the text is, its names may be escaped. What is redacted already is: not one layer more.
-            rest = _DONE.sub("", text) if "redacted" in text else text
-            for pattern, decode in ((PERCENTS, unpercented), (ESCAPES, unescaped)):
-                if pattern.search(rest):
-                    coded = decode(text)
-                    edits += coded.outer(self.text(coded.text, (), False, layer + 1))
-                    break
-            self.doubtful = self.doubtful or bool(edits)
-        return self.merged(text, edits)
-
-    def merged(self, text: str, edits: list[Edit]) -> list[Edit]:
-        """Return edits of a text that do not overlap: where some do, the first or longest takes all.
-
-        What is redacted already is left as it is.
-        """
-        merged: list[Edit] = []
-        for start, end, new in sorted(edits, key=_order) if len(edits) > 1 else edits:
-            if new and (start == end or _DONE.fullmatch(text, start, end)):
-                continue
-            if merged and start < merged[-1][1]:
-                first, last, kept = merged[-1]
-                merged[-1] = (first, max(last, end), kept)
-            else:
-                merged.append((start, end, new))
-        return merged
-
-
-def _order(edit: Edit) -> tuple[int, int]:
-    return edit[0], -edit[1]
+def _text(value: bytes) -> str:
+    return str(value, "utf-8", "surrogateescape")
 
 
 # What a policy is made of.
@@ -359,16 +201,3 @@ def _normal(path: str) -> str:
     if names[0] == "headers" and len(names) > 1:
         names[1] = names[1].lower()
     return ".".join(names)
-
-
-def _step(states: States, name: str | None, wildcard: str = "*") -> States:
-    """Return where a member of this name, or an item (None), leads to."""
-    return tuple(state[step] for state in states for step in {name, wildcard} if step and step in state)
-
-
-def _action(states: States) -> str | None:
-    """Return the strongest action of the paths that end here."""
-    if not states:
-        return None
-    actions = [state.get("") for state in states]
-    return next((action for action in ACTIONS if action in actions), None)

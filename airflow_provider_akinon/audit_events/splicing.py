@@ -11,15 +11,13 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from typing import Any, AnyStr, NamedTuple, cast
+from typing import AnyStr, NamedTuple, cast
 from urllib.parse import quote
 
 import msgspec
 
 Edit = tuple[int, int, str]
 """Replace what is between two places by a text."""
-States = tuple[dict[str, Any], ...]
-"""Where in a tree of paths a walk is; "" leads to the action of a path that ends there."""
 
 
 # JSON.
@@ -33,17 +31,16 @@ _TOKEN = re.compile(
 _COMMA, _KEY, _STRING, _LITERAL, _OPEN, _CUT, _CLOSE = range(1, 8)
 
 
-class Node(msgspec.Struct, gc=False):
-    """A value: the key or None, where its member or item begins, where it starts and ends, and what is in it."""
+_BEFORE_JSON = re.compile(r"[\s\ufeff]*")
 
-    name: str | None
-    begin: int
-    start: int
-    end: int
-    kids: list[Node] | None
-    """None in a scalar."""
-    states: States = ()
-    """Where paths lead to it by another name than its key; a walk notes it."""
+
+Node = tuple[str | None, int, int, int, "list[Node] | None"]
+"""A value: its key or None, where its member or item begins, where it starts and ends, and what is in it.
+
+The last is None of a scalar. A tuple, for speed.
+"""
+_KEY_STRING = re.compile(r'"[^"\\]*+(?>(?:\\.[^"\\]*+)*)"', re.DOTALL)
+_MEMBER = re.compile(r'"([^"\\]*+)":("[^"\\]*+"|[-+.\w]++)(?:,|\}\Z)')
 
 
 def parse_json(text: str) -> tuple[list[Node], bool]:
@@ -51,22 +48,35 @@ def parse_json(text: str) -> tuple[list[Node], bool]:
 
     What is not closed goes to the text's end.
     """
+    root = _flat(text) if text[:1] == "{" and text[-1:] == "}" else None
+    return ([root], True) if root else _parse(text)
+
+
+def _flat(text: str) -> Node | None:
+    """Return an object like most headers, of plain texts and numbers only; None of any other JSON."""
+    kids: list[Node] = []
+    at = 1
+    for name, value in _MEMBER.findall(text, 1):
+        start = at + len(name) + 3
+        end = start + len(value)
+        kids.append((name, at, start, end, None))
+        at = end + 1
+    return (None, 0, 0, at, kids) if at == len(text) else None
+
+
+def _parse(text: str) -> tuple[list[Node], bool]:
     roots: list[Node] = []
-    parents: list[Node] = []
-    kids, in_object, at, whole = roots, False, 0, True
-    for token in _TOKEN.finditer(text):
+    above: list[tuple[list[Node], str | None, int, int]] = []
+    kids, in_object, whole = roots, False, True
+    at = cast(re.Match[str], _BEFORE_JSON.match(text)).end()
+    for token in _TOKEN.finditer(text, at):
         if token.start() != at:
             whole = False
         at, kind = token.end(), token.lastindex or 0
         if kind == _CLOSE:
-            if not parents:
-                whole = False
-                continue
-            node = parents.pop()
-            node.end = at
-            whole = whole and text[at - 1] == ("}" if in_object else "]")
-            kids = cast(list[Node], parents[-1].kids) if parents else roots
-            in_object = bool(parents) and text[parents[-1].start] == "{"
+            whole = whole and bool(above) and text[at - 1] == ("}" if in_object else "]")
+            if above:
+                kids, in_object = _closed(text, above, kids, at)
             continue
         start = begin = token.start(kind)
         comma, key = token.group(_COMMA, _KEY)
@@ -74,64 +84,91 @@ def parse_json(text: str) -> tuple[list[Node], bool]:
         if key is not None:
             begin, name = token.start(_KEY), plain(key[1:-1])
         # A comma before all but the first; without one, only containers follow each other, as lines of JSON do.
-        if (comma is None) == bool(kids) and (parents or kind != _OPEN or kids[-1].kids is None):
+        if (comma is None) == bool(kids) and (above or kind != _OPEN or not kids or kids[-1][4] is None):
             whole = False
-        if (key is not None) != in_object:
+        if (key is not None) != in_object or kind == _CUT:
             whole = False
-        node = Node(name, begin, start, at, None)
-        kids.append(node)
         if kind == _OPEN:
-            node.kids = kids = []
-            parents.append(node)
-            in_object = text[start] == "{"
-        elif kind == _CUT:
-            whole = False
-    for node in parents:
-        node.end = len(text)
-    return roots, whole and not parents and not text[at:].strip()
+            above.append((kids, name, begin, start))
+            kids, in_object = [], text[start] == "{"
+        else:
+            kids.append((name, begin, start, at, None))
+    whole = whole and not above and not text[at:].strip()
+    while above:
+        kids, in_object = _closed(text, above, kids, len(text))
+    return roots, whole
 
 
-def labelled(text: str, parent: Node, node: Node) -> tuple[str, Node] | None:
-    """Return the name and the value of ``["Cookie", …]`` in a list, or of ``{"name": "Cookie", "value": …}``."""
-    kids = node.kids or []
-    if text[node.start] == "{":
-        named = {kid.name.lower(): kid for kid in kids if kid.name}
-        label, value = named.get("name") or named.get("key"), named.get("value")
-    elif len(kids) == 2 and parent.start >= 0 and text[parent.start] == "[":
-        label, value = kids
+def _closed(
+    text: str, above: list[tuple[list[Node], str | None, int, int]], kids: list[Node], end: int
+) -> tuple[list[Node], bool]:
+    """Put what is in a container into what is around it; return that, and whether it is an object."""
+    around, name, begin, start = above.pop()
+    around.append((name, begin, start, end, kids))
+    return around, bool(above) and text[above[-1][3]] == "{"
+
+
+def key_end(text: str, begin: int) -> int:
+    """Return where the key ends that begins there, its quotation mark included."""
+    return cast(re.Match[str], _KEY_STRING.match(text, begin)).end()
+
+
+def labelled(text: str, parent: Node, node: Node) -> tuple[list[str], list[Node]]:
+    """Return the names and the values of ``["Cookie", …]`` in a list, or of ``{"name": "Cookie", "value": …}``."""
+    kids = node[4] or []
+    if text[node[2]] == "{":
+        names = [(kid[0] or "").lower() for kid in kids]
+        if "value" not in names:
+            return [], []
+        labels = [kid for kid, name in zip(kids, names, strict=True) if name in ("name", "key")]
+        values = [kid for kid, name in zip(kids, names, strict=True) if name == "value"]
+    elif len(kids) == 2 and parent[2] >= 0 and text[parent[2]] == "[":
+        labels, values = kids[:1], kids[1:]
     else:
+        return [], []
+    return [plain(text[start + 1 : end - 1]) for _, _, start, end, _ in labels if text[start] == '"'], values
+
+
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def fields_of(line: bytes) -> dict[str, msgspec.Raw] | None:
+    """Return a record's fields; None where a field is there twice, or the record is not compact, or broken."""
+    try:
+        fields = _decode_fields(line)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
-    if label is None or value is None or text[label.start] != '"':
-        return None
-    return plain(text[label.start + 1 : label.end - 1]), value
+    names = "".join(fields)
+    size = len(names) if names.isascii() else len(names.encode())
+    return fields if len(b"".join(fields.values())) + size + 4 * len(fields) + 1 == len(line) else None
+
+
+def start_of(fields: dict[str, msgspec.Raw], name: str) -> int:
+    """Return where a field's value starts in its record."""
+    names = list(fields)
+    place = names.index(name)
+    return len("".join(names[: place + 1]).encode()) + len(b"".join([*fields.values()][:place])) + 4 * (place + 1)
 
 
 def members_of(line: bytes) -> list[tuple[str, int, int, int]]:
     """Return a record's fields: name, where the member begins, where the value starts and ends."""
-    try:
-        fields = _decode_fields(line)
-    except (msgspec.DecodeError, RecursionError):
-        fields = {}
     end, members = 0, []
-    for name, value in fields.items():
+    fields = fields_of(line)
+    for name, value in (fields or {}).items():
         begin = end + 1
         start = begin + len(name.encode()) + 3
-        end = start + len(memoryview(value))
+        end = start + len(bytes(value))
         members.append((name, begin, start, end))
-    if end + 1 == len(line):  # or a name was escaped, or there twice
+    if fields is not None:
         return members
-    members = []
     roots, _ = parse_json(line.decode("latin-1"))  # in which places are those of bytes
-    for node in (roots and roots[0].kids) or ():
-        name = node.name or ""
+    for key, begin, start, end, _ in (roots and roots[0][4]) or ():
+        name = key or ""
         if not name.isascii():
             with suppress(UnicodeError):
                 name = name.encode("latin-1").decode()
-        members.append((name, node.begin, node.start, node.end))
+        members.append((name, begin, start, end))
     return members
-
-
-_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 # Text within text.
@@ -158,29 +195,48 @@ class Layer(NamedTuple):
 
     def _place(self, place: int) -> int:
         nearest = bisect_right(self.inner, place) - 1
-        return self.coded[nearest] + place - self.inner[nearest]
+        outer = self.coded[nearest] + place - self.inner[nearest]
+        return min(outer, self.coded[nearest + 1]) if nearest + 1 < len(self.coded) else outer
 
 
 def _layer(
-    text: str, pattern: re.Pattern[str], decode: Callable[[re.Match[str]], str], encode: Callable[[str], str]
+    text: str,
+    pattern: re.Pattern[str],
+    decode: Callable[[re.Match[str]], str],
+    encode: Callable[[str], str],
+    edits: Sequence[Edit] = (),
 ) -> Layer:
-    """Return a text with each thing that the pattern finds decoded into a character."""
+    """Return a text with the edits made, and with each thing that the pattern finds outside of them decoded."""
     parts: list[str] = []
     inner, coded = [0], [0]
     at = place = 0
-    for found in pattern.finditer(text):
-        start, end = found.span()
-        parts += text[at:start], decode(found)
-        place += start - at + 1
+
+    def add(start: int, end: int, new: str) -> None:
+        nonlocal at, place
+        parts.extend((text[at:start], new))
+        place += start - at + len(new)
         at = end
         inner.append(place)
         coded.append(at)
-    return Layer("".join(parts) + text[at:], encode, inner, coded)
+
+    for start, end, new in (*edits, (len(text), len(text), "")):
+        for found in pattern.finditer(text, at, start):
+            add(*found.span(), decode(found))
+        add(start, end, pattern.sub(decode, new))
+    return Layer("".join(parts), encode, inner, coded)
 
 
-def unescaped(text: str) -> Layer:
-    """Return what is between the quotes of a JSON string; also of a broken one."""
-    return _layer(text, ESCAPES, _escape, _escaped) if "\\" in text else Layer(text, _escaped)
+_NOTHING = re.compile(r"(?!)")
+
+
+def edited(text: str, edits: Sequence[Edit]) -> Layer:
+    """Return a text with edits made."""
+    return _layer(text, _NOTHING, re.Match.group, str, edits)
+
+
+def unescaped(text: str, edits: Sequence[Edit] = ()) -> Layer:
+    """Return what is between the quotes of a JSON string, also of a broken one, with edits made."""
+    return _layer(text, ESCAPES, _escape, _escaped, edits) if "\\" in text else Layer(text, _escaped)
 
 
 def plain(text: str) -> str:
@@ -197,9 +253,9 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
-def unpercented(text: str) -> Layer:
-    """Return what a form or a URL stands for."""
-    return _layer(text.replace("+", " "), PERCENTS, _octets, lambda new: quote(new, safe=""))
+def unpercented(text: str, edits: Sequence[Edit] = ()) -> Layer:
+    """Return what a form or a URL stands for, with edits made."""
+    return _layer(text.replace("+", " "), PERCENTS, _octets, lambda new: quote(new, safe=""), edits)
 
 
 def _octets(found: re.Match[str]) -> str:
@@ -230,3 +286,35 @@ def removals(spans: Sequence[tuple[int, int]], gone: Collection[int]) -> list[tu
         else (spans[place - 1][1] if place else spans[0][0], spans[place][1])
         for place in sorted(gone)
     ]
+
+
+_DONE = re.compile(
+    r"""(?P<quote>(?<!\\)\\*+"|%(?>(?:25)*)22|)(?:\[|%(?>(?:25)*)5B)redacted(?:\]|%(?>(?:25)*)5D)(?P=quote)""",
+    re.IGNORECASE,
+)
+
+
+def merged(text: str, edits: list[Edit]) -> list[Edit]:
+    """Return edits of a text that do not overlap: where some do, the first or longest takes all.
+
+    What is redacted already is left as it is.
+    """
+    kept: list[Edit] = []
+    for start, end, new in sorted(edits, key=_order) if len(edits) > 1 else edits:
+        if new and (start == end or _DONE.fullmatch(text, start, end)):
+            continue
+        if kept and start < kept[-1][1]:
+            first, last, before = kept[-1]
+            kept[-1] = (first, max(last, end), before)
+        else:
+            kept.append((start, end, new))
+    return kept
+
+
+def _order(edit: Edit) -> tuple[int, int]:
+    return edit[0], -edit[1]
+
+
+def not_redacted(text: str) -> str:
+    """Return a text without what says that something was removed from it."""
+    return _DONE.sub("", text) if "redacted" in text else text

@@ -259,6 +259,14 @@ def test_marks_of_a_redaction_of_another_version(marks: bool) -> None:
     assert compared(now, {**now, "user": 7}, marks=marks) == Compared(Verdict.USER_MOVED)
 
 
+@pytest.mark.parametrize("mark", ["[redacted]", "%5Bredacted%5D", "%255bredacted%255d"])
+def test_a_mark_counts_in_any_spelling(mark: str) -> None:
+    """In forms and URLs the mark is percent-encoded, and in those within others again."""
+    stored, now = {**EVENT, "url": "/?t=abc"}, {**EVENT, "url": f"/?t={mark}"}
+
+    assert compared(stored, now, marks=True) == Compared(Verdict.NOT_COMPARED)
+
+
 def test_marks_of_pseudonyms() -> None:
     """A pseudonym is a mark as well: of another version of the policy it may stand for the same."""
     policy = Redaction.parse({"user.username": "hmac", "remote_addr": "hmac"}, key=b"k" * 32)
