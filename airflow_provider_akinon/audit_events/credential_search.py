@@ -110,7 +110,12 @@ class CredentialSearch:
                     if any(map(is_credential, labels)):
                         edits += [edit for value in values for edit in _removal(text, value)]
                     stack.append((kid, under))
-                elif whole and text[start] == '"' and not _is_harmless_text(text[start + 1 : end - 1], under):
+                elif (
+                    whole
+                    and MARK.search(text, start + 1, end - 1)
+                    and text[start] == '"'
+                    and not _is_harmless_text(text[start + 1 : end - 1], under)
+                ):
                     edits += self._string(text, start, end, under, layer)
         return merged(text, edits), whole
 
@@ -156,7 +161,7 @@ class CredentialSearch:
 
 
 def _is_harmless_text(text: str, parent: str | None) -> bool:
-    return not MARK.search(text) or (harmless(text) and not (parent is not None and is_card(parent)))
+    return harmless(text) and not (parent is not None and is_card(parent))
 
 
 def _removal(text: str, value: Node) -> list[Edit]:

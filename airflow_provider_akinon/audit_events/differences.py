@@ -82,7 +82,7 @@ def compare(stored: bytes, now: bytes, *, marks: bool = False) -> Compared:
         here, there = None if raw is None else bytes(raw), None if other is None else bytes(other)
         if here is None and name not in DOCUMENTED:
             new = True
-        elif here is not None and there is not None and _is_same(name, here, there):
+        elif here is not None and there is not None and (here == there or _is_same(name, here, there)):
             continue
         elif marks and (_has_mark(here) or _has_mark(there)):
             unknown = True
