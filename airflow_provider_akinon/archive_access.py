@@ -27,11 +27,19 @@ def open_bucket(name: str | None, aws_conn_id: str | None) -> Bucket:
 
     :raises InvalidInput: the name is missing, or there is no such bucket.
     """
-    s3 = S3Hook(aws_conn_id)
+    s3 = S3Hook(checked_aws_conn_id(aws_conn_id))
     name = bucket_name(name, s3)
     bucket = Bucket(s3.get_conn(), name)
     bucket.require()
     return bucket
+
+
+def checked_aws_conn_id(conn_id: object) -> str | None:
+    """Return the id of an AWS connection, None for the environment's own credentials.
+
+    :raises InvalidInput: it is no text, or empty.
+    """
+    return None if conn_id is None else require_text("aws_conn_id", conn_id)
 
 
 def bucket_name(given: object, s3: S3Hook) -> str:

@@ -15,7 +15,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-akinon",
         "name": "Akinon Commerce",
-        "description": "The audit log of an `Akinon Commerce <https://www.akinon.com/>`__ shop in your own S3.",
+        "description": "The audit log of an Akinon Commerce shop in your own S3.",
         "versions": [__version__],
         "integrations": [
             {

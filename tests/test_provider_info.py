@@ -68,6 +68,11 @@ def test_the_entry_point_is_the_distributions() -> None:
     assert get_provider_info()["versions"][0] == __version__
 
 
+def test_the_description_has_no_link_in_its_middle() -> None:
+    """Airflow's page of providers loses the space after one."""
+    assert "<" not in get_provider_info()["description"]
+
+
 def _named(value: object) -> set[str]:
     """Return every dotted name of this package that the metadata holds."""
     if isinstance(value, dict):

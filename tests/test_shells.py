@@ -97,6 +97,20 @@ def test_templates_are_rendered_deep_inside(shell: Any) -> None:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
+def test_every_connection_id_is_templated(shell: Any) -> None:
+    """One DAG serves several shops by an id that a template gives."""
+    ids = {argument.name for argument in arguments_of(shell) if argument.name.endswith("_conn_id")}
+    assert ids
+    task = shell(task_id="task", **dict.fromkeys(ids, "{{ shop }}_prod"))
+
+    task.render_template_fields({"shop": "north"})
+
+    assert {getattr(task, name) for name in ids} == {"north_prod"}
+    structured = {"filters", "extra_args", "heads", "public_keys"} & set(shell.template_fields)
+    assert shell.template_fields_renderers == dict.fromkeys(structured, "json")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
 def test_every_argument_is_keyword_only_and_described(shell: Any) -> None:
     """The class docstring describes each argument, and none can be given by its place."""
     arguments = arguments_of(shell)
@@ -214,6 +228,7 @@ def test_wrong_parameters_end_the_task(arguments: dict[str, Any], problem: str) 
     [
         ({}, "s3_bucket is missing"),
         ({"s3_bucket": 5}, "s3_bucket=5 is a number; give text"),
+        ({"s3_bucket": "audit", "aws_conn_id": 5}, "aws_conn_id=5 is a number; give text"),
         ({"s3_bucket": "audit", "s3_prefix": 5}, "s3_prefix=5 is not a prefix"),
         ({"s3_bucket": "audit", "heads": 5}, "heads=5 is a number; give one text, or a list of them"),
         ({"s3_bucket": "audit", "heads": [5]}, "heads has 5, which is no text"),

@@ -7,7 +7,7 @@ deletes or replaces an object.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow_provider_akinon.archive_access import (
     open_bucket,
@@ -56,10 +56,11 @@ class SealAuditArchiveOperator(Killable, BaseOperator):
     :param end: the period's end; not in the future (templated).
     :param s3_bucket: the bucket (templated); None for ``service_config.s3.bucket_name`` of the AWS connection.
     :param s3_prefix: what the exports' keys begin with, in whole folders (templated). Verify with the same one.
-    :param seal_conn_id: the connection whose password is the Ed25519 private key that signs; None for no signature.
+    :param seal_conn_id: the connection whose password is the Ed25519 private key that signs; None for no
+        signature (templated).
     :param heads: heads that are known from elsewhere, such as the one that was returned last time, and have to be
         there (templated); one, or a list.
-    :param aws_conn_id: the AWS connection, as ``S3Hook`` takes it.
+    :param aws_conn_id: the AWS connection, as ``S3Hook`` takes it (templated).
     :param extra_args: further arguments of the upload of seals, as boto3 takes them (templated).
     :returns: ``heads`` (a list of SHA-256), and ``chains``: for each its ``chain`` (source and filters), ``head``,
         ``seal`` (its key), ``number``, ``written``, ``receipts`` (how many the seal holds), ``late`` (how many of
@@ -68,7 +69,8 @@ class SealAuditArchiveOperator(Killable, BaseOperator):
     :raises AkinonError: an export is at work in between; Airflow may retry.
     """
 
-    template_fields = ("start", "end", "s3_bucket", "s3_prefix", "heads", "extra_args")
+    template_fields = ("start", "end", "s3_bucket", "s3_prefix", "seal_conn_id", "heads", "aws_conn_id", "extra_args")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"heads": "json", "extra_args": "json"}
     ui_color = "#e8f1fb"
 
     def __init__(
@@ -146,13 +148,14 @@ class VerifyAuditArchiveOperator(Killable, BaseOperator):
     :param public_keys: Ed25519 public keys, one of which has to have signed the newest seal, as PEM or base64
         (templated); one, or a list. Without any, signatures are not checked.
     :param heads: heads that are known from elsewhere and have to be there (templated); one, or a list.
-    :param aws_conn_id: the AWS connection, as ``S3Hook`` takes it.
+    :param aws_conn_id: the AWS connection, as ``S3Hook`` takes it (templated).
     :returns: ``counts`` (findings by status), ``chains`` (for each its ``head``, ``sealed_until`` and more) and
         ``bytes_read``.
     :raises AirflowFailException: something is wrong, or the parameters are; the log has every finding.
     """
 
-    template_fields = ("start", "end", "s3_bucket", "s3_prefix", "public_keys", "heads")
+    template_fields = ("start", "end", "s3_bucket", "s3_prefix", "public_keys", "heads", "aws_conn_id")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"public_keys": "json", "heads": "json"}
     ui_color = "#e8f1fb"
 
     def __init__(
@@ -222,9 +225,9 @@ class ReconcileAuditEventsOperator(Killable, BaseOperator):
         have vanished, after everything was mended; ``"warn"`` lets it pass.
     :param redact: with ``sample`` or ``repair``, the policy by which the events were stored, as the export takes it.
         Where a receipt names another, the task fails: no document of the bucket decides what is removed.
-    :param redact_conn_id: the connection whose password is the key of ``hmac``, where it was used.
-    :param akinon_conn_id: the Akinon connection; only windows of its host and remote id are looked at.
-    :param aws_conn_id: the AWS connection, as ``S3Hook`` takes it.
+    :param redact_conn_id: the connection whose password is the key of ``hmac``, where it was used (templated).
+    :param akinon_conn_id: the Akinon connection; only windows of its host and remote id are looked at (templated).
+    :param aws_conn_id: the AWS connection, as ``S3Hook`` takes it (templated).
     :param extra_args: further arguments of the upload with ``repair``, as boto3 takes them (templated).
     :returns: a list of the windows with something to tell, each with ``window``, ``filters``, ``key``, ``format``,
         ``partition_timezone``, ``stored`` and ``counted`` (events), ``late`` and ``vanished`` (events beyond, or
@@ -236,7 +239,17 @@ class ReconcileAuditEventsOperator(Killable, BaseOperator):
     :raises AkinonError: the API did not answer; Airflow may retry.
     """
 
-    template_fields = ("start", "end", "s3_bucket", "s3_prefix", "extra_args")
+    template_fields = (
+        "start",
+        "end",
+        "s3_bucket",
+        "s3_prefix",
+        "redact_conn_id",
+        "akinon_conn_id",
+        "aws_conn_id",
+        "extra_args",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"extra_args": "json"}
     ui_color = "#e8f1fb"
 
     def __init__(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput
 from airflow_provider_akinon.audit_events.filters import Filters
@@ -46,7 +46,7 @@ class AuditEventsSensor(Killable, BaseSensorOperator):
     :param partition_period: how long a partition is, where the run is for a partition and has no data interval.
     :param partition_timezone: the IANA time zone of a partition's days.
     :param deferrable: wait in the triggerer, and not on a worker; by default as Airflow's configuration says.
-    :param akinon_conn_id: the Akinon connection.
+    :param akinon_conn_id: the Akinon connection (templated).
     :returns: ``count`` (events), ``window`` (``start`` and ``end``, ISO 8601 in UTC) and ``settled_at`` (when it was
         found settled, likewise; None without ``settled_for``).
     :raises InvalidInput: ``min_events``, ``settled_for`` or ``max_lateness`` is wrong, when the DAG is parsed.
@@ -54,7 +54,8 @@ class AuditEventsSensor(Killable, BaseSensorOperator):
     :raises AkinonError: the API did not answer; Airflow may retry.
     """
 
-    template_fields = ("start", "end", "filters")
+    template_fields = ("start", "end", "filters", "akinon_conn_id")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"filters": "json"}
     ui_color = "#e8f1fb"
 
     def __init__(

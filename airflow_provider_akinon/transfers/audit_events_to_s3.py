@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 
-from airflow_provider_akinon.archive_access import bucket_name, redaction_key, upload_arguments, warns_of_changes
+from airflow_provider_akinon.archive_access import (
+    bucket_name,
+    checked_aws_conn_id,
+    redaction_key,
+    upload_arguments,
+    warns_of_changes,
+)
 from airflow_provider_akinon.audit_events.archive import Archived, archive
 from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.encoding import Format
@@ -59,11 +65,11 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
     :param format: ``jsonl.gz``, ``jsonl``, or ``parquet`` (which needs the extra ``[parquet]``).
     :param redact: ``"credentials"``, which removes passwords, cookies, tokens and card data; or a dict of further
         paths, such as ``{"user.email": "mask"}``, with ``drop``, ``mask`` or ``hmac``; None stores records verbatim.
-    :param redact_conn_id: the connection whose password is the key of ``hmac``.
+    :param redact_conn_id: the connection whose password is the key of ``hmac`` (templated).
     :param partition_period: how long a partition is, where the run is for a partition and has no data interval.
     :param partition_timezone: the IANA time zone of the key's date and of a partition's days.
-    :param akinon_conn_id: the Akinon connection.
-    :param aws_conn_id: the AWS connection, as ``S3Hook`` takes it.
+    :param akinon_conn_id: the Akinon connection (templated).
+    :param aws_conn_id: the AWS connection, as ``S3Hook`` takes it (templated).
     :param extra_args: further arguments of the upload, as boto3 takes them, such as ``ServerSideEncryption``,
         ``ObjectLockMode`` with ``ObjectLockRetainUntilDate``, ``StorageClass``, ``Tagging`` or ``Metadata``
         (templated).
@@ -83,7 +89,19 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
     :raises AkinonError: the API did not answer, or the window could not be proved complete; Airflow may retry.
     """
 
-    template_fields = ("start", "end", "filters", "s3_bucket", "s3_key", "s3_prefix", "extra_args")
+    template_fields = (
+        "start",
+        "end",
+        "filters",
+        "s3_bucket",
+        "s3_key",
+        "s3_prefix",
+        "redact_conn_id",
+        "akinon_conn_id",
+        "aws_conn_id",
+        "extra_args",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"filters": "json", "extra_args": "json"}
     ui_color = "#e8f1fb"
 
     def __init__(
@@ -138,7 +156,7 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
             redaction = Redaction.parse(self.redact, key=redaction_key(self.redact_conn_id))
             api = AkinonHook(self.akinon_conn_id).get_conn()
             source = source_of(api.settings)
-            s3 = S3Hook(self.aws_conn_id)
+            s3 = S3Hook(checked_aws_conn_id(self.aws_conn_id))
             place = self._place(s3, window, filters, source, format_)
             arguments = upload_arguments(self.extra_args)
             bucket = Bucket(s3.get_conn(), place.bucket)
