@@ -9,8 +9,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, BaseOperator
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    BaseOperator,
+)
 
+from airflow_provider_akinon.audit_events.errors import AkinonError
 from airflow_provider_akinon.get_provider_info import get_provider_info
 from airflow_provider_akinon.operators.audit_archive import (
     ReconcileAuditEventsOperator,
@@ -253,6 +259,32 @@ def test_a_wrong_connection_ends_the_task(monkeypatch: pytest.MonkeyPatch) -> No
     assert "'verfiy'" in message
     assert "timeout (text, 1 long)" in message
     assert "s3cr3t-K3y" not in message
+
+
+@pytest.mark.parametrize("flags", [{}, {"soft_fail": True}, {"never_fail": True}], ids=str)
+@pytest.mark.parametrize("permanent", [True, False])
+def test_a_deferred_sensor_ends_as_a_poked_one(
+    flags: dict[str, bool], permanent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``soft_fail`` and ``never_fail`` mean the same in the triggerer, in the first look and while poking."""
+    if permanent:
+        monkeypatch.setenv("AIRFLOW_CONN_AKINON_DEFAULT", '{"conn_type": "akinon", "host": "", "password": "k"}')
+    else:
+        monkeypatch.delenv("AIRFLOW_CONN_AKINON_DEFAULT")
+    event = {"status": "failed", "message": "x", "permanent": permanent}
+    deferred = sensor(**DAY, **flags, deferrable=True)
+
+    with pytest.raises(Exception, match=r".") as poked:
+        sensor(**DAY, **flags).execute({})
+    with pytest.raises(Exception, match=r".") as at_first:
+        deferred.execute({})
+    with pytest.raises(Exception, match=r"^x$") as later:
+        deferred.execute_complete({}, event)
+
+    ends = {True: AirflowFailException, False: AkinonError}[permanent]
+    skips = "never_fail" in flags or ("soft_fail" in flags and permanent)
+    for caught in (poked, at_first, later):
+        assert isinstance(caught.value, AirflowSkipException if skips else ends)
 
 
 def test_the_sensor_ends_on_wrong_parameters() -> None:

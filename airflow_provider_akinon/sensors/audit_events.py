@@ -99,10 +99,8 @@ class AuditEventsSensor(Killable, BaseSensorOperator):
             return super().execute(context)
         try:
             awaited, sighting, over = self._look(context, None)
-        except AirflowFailException as error:
-            if self.soft_fail:
-                raise AirflowSkipException(str(error)) from None
-            raise
+        except (AirflowFailException, AkinonError) as error:
+            raise self._ending(error) from None
         if over:
             return result(awaited, sighting, datetime.now(UTC))
         return self.defer(
@@ -121,7 +119,13 @@ class AuditEventsSensor(Killable, BaseSensorOperator):
         """
         if event["status"] == "done":
             return {name: event[name] for name in ("count", "window", "settled_at")}
-        raise (AirflowFailException if event["permanent"] else AkinonError)(event["message"])
+        raise self._ending((AirflowFailException if event["permanent"] else AkinonError)(event["message"]))
+
+    def _ending(self, error: Exception) -> Exception:
+        """Return what ``soft_fail`` and ``never_fail`` make of an error, as Airflow does after a poke."""
+        if self.never_fail or (self.soft_fail and isinstance(error, AirflowFailException)):
+            return AirflowSkipException(str(error))
+        return error
 
     def poke(self, context: Any) -> PokeReturnValue:
         """Look at the window once."""
