@@ -14,7 +14,7 @@ NO_AIRFLOW := tests/audit_events tests/integration/audit_events tests/integratio
 	tests/integration/operators/test_reconciling.py tests/integration/test_memory_bucket.py \
 	$(patsubst %,tests/integration/transfers/test_%.py,creation_only hostile_api killed live_users receipts written_once)
 
-.PHONY: help demo test test-3.3 test-2.11 golden mutants system browser matrix lint types docs benchmark constraints clean
+.PHONY: help demo test test-3.3 test-2.11 golden mutants system browser matrix stores lint types docs benchmark constraints clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ mutants: $(AIRFLOW_3)/.made $(AIRFLOW_2)/.made ## Break the code in thirty place
 
 matrix: $(AIRFLOW_3)/.made ## Install the wheel beside each Airflow, and let it work there; ARGS=short or whole (needs uv)
 	.ci/with-airflow $(AIRFLOW_3) python -m tests.matrix $(ARGS)
+
+stores: $(AIRFLOW_3)/.made ## Try the archive in other stores of S3 than the tests' (needs uv; npm and Ceph for some)
+	AIRFLOW__LOGGING__LOGGING_LEVEL=CRITICAL .ci/with-airflow $(AIRFLOW_3) python -m tests.stores $(ARGS)
 
 lint: $(AIRFLOW_3)/.made ## Check style and format
 	$(AIRFLOW_3)/bin/ruff check .

@@ -22,14 +22,15 @@ from airflow_provider_akinon.version_compat import mask_secret
 _log = logging.getLogger(__name__)
 
 
-def open_bucket(name: str | None, aws_conn_id: str | None) -> Bucket:
+def open_bucket(name: str | None, aws_conn_id: str | None, *, conditional: bool = True) -> Bucket:
     """Return the bucket, looked at once: a wrong name or a missing permission shows before any work.
 
+    :param conditional: as `Bucket` takes it.
     :raises InvalidInput: the name is missing, or there is no such bucket.
     """
     s3 = S3Hook(checked_aws_conn_id(aws_conn_id))
     name = bucket_name(name, s3)
-    bucket = Bucket(s3.get_conn(), name)
+    bucket = Bucket(s3.get_conn(), name, conditional=conditional)
     bucket.require()
     return bucket
 

@@ -71,6 +71,7 @@ NEAREST = {
     "audit_events/arrivals": [f"{_UNIT}/watching/test_arrivals.py"],
     "audit_events/bucket": [f"{_WHOLE}/transfers/test_keeping.py", f"{_WHOLE}/audit_events/verification"],
     "audit_events/comparison": [f"{_UNIT}/archive/test_comparison.py"],
+    "audit_events/conditional_writes": [f"{_UNIT}/archive/test_conditional_writes.py"],
     "audit_events/coverage": [f"{_UNIT}/model/test_coverage.py"],
     "audit_events/credential_search": [f"{_UNIT}/redaction"],
     "audit_events/credentials": [f"{_UNIT}/redaction"],

@@ -196,6 +196,7 @@ EXAMPLES: list[AkinonError] = [
     errors.ObjectAltered("x"),
     errors.SourceChanged("x", changed=1, vanished=0),
     errors.ObjectLocked("x"),
+    errors.UnconditionalWrites("x"),
     errors.ObjectUnreadable("x"),
     errors.ObjectChanged("x"),
 ]

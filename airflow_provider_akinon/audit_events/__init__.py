@@ -9,7 +9,8 @@ seal``. Where to look:
   cannot be read is named by `unreadable`.
 - What is stored: `encoding`, `parquet`, less what `redaction` removes: where its paths lead (`path_walk`), and what
   `credential_search` finds under the names of `credentials`, also in `loose_text`; both by `splicing`.
-- Where it goes: `place`, `bucket`, `receipt`, `archive`, with `upload_arguments`. What an author wrote: `given_text`.
+- Where it goes: `place`, `bucket`, of whose store `conditional_writes` finds out what it keeps, `receipt`, `archive`,
+  with `upload_arguments`. What an author wrote: `given_text`.
 - What is there already: `stored_window`, `stored`, and how the API gives it by now, `comparison`, by `differences`.
 - What stands for it later: `signing`, `seal`, `seal_chain`, `sealing`.
 - What looks at it again: `verification`, and with the API `reconciling`. They and `sealing` see what `inventory`

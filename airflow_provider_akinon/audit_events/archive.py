@@ -24,6 +24,7 @@ from typing import IO, Any
 from airflow_provider_akinon import __version__
 from airflow_provider_akinon.audit_events.bucket import Bucket, Head
 from airflow_provider_akinon.audit_events.comparison import Comparison, Difference, Numbers, comparing
+from airflow_provider_akinon.audit_events.conditional_writes import may_upload_in_parts
 from airflow_provider_akinon.audit_events.encoding import Block, Format, JsonLines, added_sums, sum_in_hex
 from airflow_provider_akinon.audit_events.errors import (
     ArchiveError,
@@ -36,8 +37,6 @@ from airflow_provider_akinon.audit_events.export import Draft, Export
 from airflow_provider_akinon.audit_events.place import Place, parts_of_source
 from airflow_provider_akinon.audit_events.reading import Stretch
 from airflow_provider_akinon.audit_events.receipt import (
-    CONTENT_TYPE,
-    NOT_FOR_RECEIPTS,
     NOT_PROVED,
     SCHEMA,
     ChangedEvent,
@@ -48,6 +47,7 @@ from airflow_provider_akinon.audit_events.receipt import (
     Source,
     Span,
     StoredObject,
+    arguments_of_documents,
     receipt_key,
 )
 from airflow_provider_akinon.audit_events.records import parse_event, parse_events
@@ -319,7 +319,8 @@ class _Task:
             "Metadata": {**self.arguments.get("Metadata", {}), **own},
         }
         try:
-            self.bucket.upload(place.key, file, arguments)
+            in_parts = may_upload_in_parts(self.bucket, place.folder, arguments, size)
+            self.bucket.upload(place.key, file, arguments, in_parts=in_parts)
         except ObjectChanged as error:
             raise _KeyTaken(str(place)) from error
         head = self.bucket.head(place.key)
@@ -391,9 +392,8 @@ class _Task:
         )
         encoded = receipt.encode()
         sha256 = hashlib.sha256(encoded).hexdigest()
-        kept = {name: value for name, value in self.arguments.items() if name not in NOT_FOR_RECEIPTS}
         key = receipt_key(stored_object.key if stored_object else self.place.key, sha256)
-        self.bucket.create(key, encoded, {**kept, "ContentType": CONTENT_TYPE})
+        self.bucket.create(key, encoded, arguments_of_documents(self.arguments))
         return stored.having(head, sha256, receipt)
 
 

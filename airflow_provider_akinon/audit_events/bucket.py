@@ -2,14 +2,15 @@
 
 The client comes from whoever calls: Airflow's ``S3Hook``, or boto3 alone. Errors of S3 pass as they are, but for
 the few that tell the user what to change. This module replaces and deletes
-nothing: all that it stores, it creates.
+nothing: all that it stores, it creates. That S3 itself refuses what would replace an object holds where it honours
+``If-None-Match: *``; for a store that does not, `Bucket` looks first, which two tasks can do at once.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
@@ -21,10 +22,14 @@ from airflow_provider_akinon.audit_events.errors import (
     ObjectChanged,
     ObjectLocked,
     ObjectUnreadable,
+    UnconditionalWrites,
 )
 
 if TYPE_CHECKING:
     from boto3.s3.transfer import TransferConfig
+
+LEAST_IN_PARTS = 8 << 20
+"""Bytes from which on boto3 uploads in parts."""
 
 _PIECE = 1 << 20
 _PART = 5 << 20
@@ -33,6 +38,7 @@ _CONNECTIONS = 2
 _MISSING = ("404", "NoSuchKey", "NoSuchBucket", "NotFound")
 _CHANGED = ("PreconditionFailed", "ConditionalRequestConflict", "412")
 _REFUSED = ("AccessDenied", "InvalidRequest", "MethodNotAllowed", "ObjectLocked")
+_NOT_HONOURED = ("NotImplemented", "501", "NotModified", "304")
 _LANDING = ("before-call.s3.PutObject", "before-call.s3.CompleteMultipartUpload")
 """The requests that make an upload visible."""
 
@@ -59,11 +65,21 @@ class _Lent:
 
 
 class Bucket:
-    """One bucket, with a client of S3."""
+    """One bucket, with a client of S3.
 
-    def __init__(self, client: Any, name: str) -> None:
+    :param conditional: whether the store is to refuse, by ``If-None-Match: *``, what would replace an object. Without
+        it, this looks whether one is there before it writes.
+    """
+
+    def __init__(self, client: Any, name: str, *, conditional: bool = True) -> None:
         self.name = name
+        self.conditional = conditional
         self._client = client
+
+    @property
+    def identity(self) -> tuple[str | None, str]:
+        """What other buckets have otherwise: the store's URL, and the name."""
+        return self._client.meta.endpoint_url, self.name
 
     def require(self) -> None:
         """Make sure that the bucket is there.
@@ -153,15 +169,22 @@ class Bucket:
         for key, _ in self.entries(prefix):
             yield key
 
-    def upload(self, key: str, file: IO[bytes], arguments: Mapping[str, Any]) -> None:
-        """Store ``file`` from its start on where nothing is, with boto3's upload arguments; in parts where large.
+    def upload(self, key: str, file: IO[bytes], arguments: Mapping[str, Any], *, in_parts: bool = True) -> None:
+        """Store ``file`` from its start on where nothing is, with boto3's upload arguments.
 
         The file stays open.
 
+        :param in_parts: whether a large one may be uploaded in parts; in one request, S3 takes 5 GB.
+
         :raises ObjectChanged: an object is there by now.
         :raises ObjectLocked: S3 refuses the lock that is asked for.
+        :raises UnconditionalWrites: the store cannot be asked to refuse where an object is.
         """
         file.seek(0)
+        self._look_first(key)
+        if not in_parts:
+            self._put(key, file, arguments)
+            return
         try:
             with self._creating():
                 self._client.upload_fileobj(
@@ -174,6 +197,9 @@ class Bucket:
     @contextmanager
     def _creating(self) -> Iterator[None]:
         """Let S3 refuse uploads where an object is already."""
+        if not self.conditional:
+            yield
+            return
 
         def add(params: dict[str, Any], **_: object) -> None:
             params["headers"]["If-None-Match"] = "*"
@@ -194,14 +220,80 @@ class Bucket:
 
         :raises ObjectChanged: another one is there.
         :raises ObjectLocked: see `upload`.
+        :raises UnconditionalWrites: likewise.
         """
-        taken = self._client.meta.service_model.operation_model("PutObject").input_shape.members
-        known = {name: value for name, value in arguments.items() if name in taken}
         try:
-            self._client.put_object(Bucket=self.name, Key=key, Body=body, IfNoneMatch="*", **known)
-        except ClientError as error:
-            if _code(error) in _CHANGED and self._is(key, body):
+            self._look_first(key)
+            self._put(key, body, arguments)
+        except ObjectChanged:
+            if not self._is(key, body):
+                raise
+        if not self.conditional and not self._is(key, body):
+            raise _changed(f"s3://{self.name}/{key}")
+
+    def require_conditional_writes(self, key: str, body: bytes, arguments: Mapping[str, Any]) -> None:
+        """Make sure that the store creates an object only where none is: by creating one twice.
+
+        Where it is there already, one request shows it. Nothing but this object is written.
+
+        :param arguments: as `create` takes them.
+        :raises UnconditionalWrites: the store cannot be asked for that, or heeds it not.
+        :raises ObjectLocked: see `upload`.
+        """
+        for _ in range(2):
+            try:
+                self._put(key, body, arguments)
+            except ObjectChanged as error:
+                if self.head(key) is None:
+                    raise self._unconditional("refuses to create an object where none is") from error
                 return
+        raise self._unconditional("creates an object where one is already")
+
+    def heeds_condition_in_parts(self, key: str, body: bytes, arguments: Mapping[str, Any]) -> bool:
+        """Tell whether the store also refuses to put together the parts of an upload where an object is.
+
+        :param key: of an object that is there, and is ``body``.
+        :param arguments: as `create` takes them.
+        """
+        upload = {"Bucket": self.name, "Key": key}
+        begun = self._client.create_multipart_upload(**upload, **self._known("CreateMultipartUpload", arguments))
+        upload["UploadId"] = begun["UploadId"]
+        try:
+            part = self._client.upload_part(**upload, PartNumber=1, Body=body)
+            parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+            with self._creating():
+                self._client.complete_multipart_upload(**upload, MultipartUpload=parts)
+        except ClientError as error:
+            # Where this is not allowed, the part stays until a lifecycle rule removes it.
+            with suppress(ClientError):
+                self._client.abort_multipart_upload(**upload)
+            if _code(error) in _CHANGED:
+                return True
+            if _is_of_condition(error):
+                return False
+            raise
+        return False
+
+    def _look_first(self, key: str) -> None:
+        """Where the store does not, make sure that no object is at a key.
+
+        :raises ObjectChanged: one is there.
+        """
+        if not self.conditional and self.head(key) is not None:
+            raise _changed(f"s3://{self.name}/{key}")
+
+    def _known(self, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return those of boto3's upload arguments that an operation takes."""
+        taken = self._client.meta.service_model.operation_model(operation).input_shape.members
+        return {name: value for name, value in arguments.items() if name in taken}
+
+    def _put(self, key: str, body: bytes | IO[bytes], arguments: Mapping[str, Any]) -> None:
+        known = self._known("PutObject", arguments)
+        if self.conditional:
+            known["IfNoneMatch"] = "*"
+        try:
+            self._client.put_object(Bucket=self.name, Key=key, Body=body, **known)
+        except ClientError as error:
             self._explain(key, error, arguments)
             raise
 
@@ -212,16 +304,34 @@ class Bucket:
     def _explain(self, key: str, error: ClientError, arguments: Mapping[str, Any]) -> None:
         here = f"s3://{self.name}/{key}"
         if _code(error) in _CHANGED:
-            raise ObjectChanged(
-                f"{here} was written by somebody else meanwhile, perhaps by another task. Nothing was replaced. Try "
-                "again when it has ended"
-            ) from error
+            raise _changed(here) from error
+        if self.conditional and _is_of_condition(error):
+            raise self._unconditional(f"answers {error}") from error
         if _code(error) in _REFUSED and any(name.startswith("ObjectLock") for name in arguments):
             raise ObjectLocked(
                 f"S3 refused {here} with {', '.join(n for n in arguments if n.startswith('ObjectLock'))} in "
                 f"extra_args ({error}). Object Lock must be switched on for the bucket, the date must lie in the "
                 "future, and the key may need s3:PutObjectRetention or s3:PutObjectLegalHold"
             ) from error
+
+    def _unconditional(self, found: str) -> UnconditionalWrites:
+        return UnconditionalWrites(
+            f"The store of s3://{self.name} does not honour 'If-None-Match: *': it {found}. So of two tasks at once, "
+            "one could replace what the other stored. Use a store that honours it; or see to it that never two tasks "
+            "write the same window, and set conditional_writes=False"
+        )
+
+
+def _changed(here: str) -> ObjectChanged:
+    return ObjectChanged(
+        f"{here} was written by somebody else meanwhile, perhaps by another task. Nothing was replaced. Try again "
+        "when it has ended"
+    )
+
+
+def _is_of_condition(error: ClientError) -> bool:
+    """Tell whether a store knows not what to do with ``If-None-Match``."""
+    return _code(error) in _NOT_HONOURED or "if-none-match" in str(error).lower()
 
 
 def _in_little_memory() -> TransferConfig:

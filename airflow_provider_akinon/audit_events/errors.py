@@ -23,6 +23,7 @@
         ├── ObjectAltered       its bytes are not those that its receipt tells                permanent
         ├── SourceChanged       the API gives stored events otherwise by now, or no longer    permanent
         ├── ObjectLocked        Object Lock cannot be had in this bucket                      permanent
+        ├── UnconditionalWrites the store does not keep a task from replacing what is there   permanent
         ├── ObjectUnreadable    it is there, and S3 does not give it: it has to be restored   permanent
         └── ObjectChanged       it is not what was just written: somebody else writes there
 
@@ -205,6 +206,10 @@ class SourceChanged(ArchiveError):
 
 class ObjectLocked(ArchiveError):
     """Object Lock is asked for, and cannot be had in this bucket."""
+
+
+class UnconditionalWrites(ArchiveError):
+    """The store does not honour ``If-None-Match: *``: a task could replace what another one stored meanwhile."""
 
 
 class ObjectUnreadable(ArchiveError):

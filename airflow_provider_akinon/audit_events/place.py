@@ -32,6 +32,12 @@ class Place:
         """Return the place of the window's late events, the first being 1; 0 is this one."""
         return Place(self.bucket, late_key(self.key, number, format))
 
+    @property
+    def folder(self) -> str:
+        """What the key begins with, down to the folder of its date; of another key, its folder."""
+        dated = _DATED.search(self.key)
+        return self.key[: dated.start() if dated else self.key.rfind("/") + 1]
+
     @classmethod
     def of_key(cls, bucket: str | None, key: str) -> Place:
         """Return the place of a whole key, or of an ``s3://bucket/key`` URL without a bucket beside it.
@@ -117,6 +123,7 @@ def why_not_of(key: str, window: Window, format: Format) -> str | None:  # noqa:
     return None
 
 
+_DATED = re.compile(r"(?<![^/])date=[^/]*/[^/]*$")
 _DATE = re.compile(r"(?:^|/)date=([0-9]{4}-[0-9]{2}-[0-9]{2})/[^/]*$")
 _FARTHEST_WEST, _FARTHEST_EAST = timezone(-timedelta(hours=12)), timezone(timedelta(hours=14))
 _EXTENSIONS = "|".join(re.escape(f".{each.value}") for each in Format)

@@ -29,7 +29,7 @@ from airflow_provider_akinon.audit_events.window import Window, parse_timezone
 SCHEMA: Literal["airflow-provider-akinon/receipt/1"] = "airflow-provider-akinon/receipt/1"
 SUFFIX = ".receipt.json"
 CONTENT_TYPE = "application/json"
-NOT_FOR_RECEIPTS = ("ContentType", "Metadata", "StorageClass")
+_OF_OBJECTS = ("ContentType", "Metadata", "StorageClass")
 """Upload arguments that are an object's alone: receipts and seals are small, and read on every rerun."""
 
 NOT_PROVED = (
@@ -51,6 +51,12 @@ Uuid = Annotated[str, msgspec.Meta(pattern=f"^{UUID}$", max_length=36)]
 Host = Annotated[str, msgspec.Meta(pattern=rf"^(?:{NAME_OF_A_HOST}|\[{ADDRESS_OF_A_HOST}\])(?::[0-9]+)?$(?!\n)")]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+def arguments_of_documents(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return boto3's upload arguments of an export as they are for receipts and other small documents."""
+    kept = {name: value for name, value in arguments.items() if name not in _OF_OBJECTS}
+    return {**kept, "ContentType": CONTENT_TYPE}
 
 
 def require_calendar(*instants: datetime | None) -> None:

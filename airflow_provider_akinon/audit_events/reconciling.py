@@ -21,6 +21,7 @@ from typing import Any
 from airflow_provider_akinon.audit_events.api import AuditEventsApi
 from airflow_provider_akinon.audit_events.archive import Archived, archive
 from airflow_provider_akinon.audit_events.bucket import Bucket
+from airflow_provider_akinon.audit_events.conditional_writes import require_conditional_writes
 from airflow_provider_akinon.audit_events.differences import Compared, Verdict, compare
 from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import InvalidInput, Rejected
@@ -204,6 +205,7 @@ class Reconciler:
         filters, format_ = Filters.parse(receipt.filters), Format(receipt.format)
         place = Place(self.bucket.name, window.stored.key)
         target = Target.look(self.bucket, place, format_, receipt.partition_timezone)
+        require_conditional_writes(self.bucket, place.folder, arguments)
         with export_window(self.api, window.window, filters, self.redaction, format_) as export:
             window.repaired = archive(export, target, arguments, run)
         return window.repaired

@@ -19,12 +19,13 @@ from typing import Any
 
 from airflow_provider_akinon import __version__
 from airflow_provider_akinon.audit_events.bucket import Bucket
+from airflow_provider_akinon.audit_events.conditional_writes import require_conditional_writes
 from airflow_provider_akinon.audit_events.coverage import gaps
 from airflow_provider_akinon.audit_events.errors import ArchiveError, ObjectChanged
 from airflow_provider_akinon.audit_events.evidence import Evidence, Names, evidence_of, names_of
 from airflow_provider_akinon.audit_events.in_threads import in_threads
 from airflow_provider_akinon.audit_events.inventory import Inventory
-from airflow_provider_akinon.audit_events.receipt import CONTENT_TYPE, NOT_FOR_RECEIPTS, Run, Span, receipt_key
+from airflow_provider_akinon.audit_events.receipt import Run, Span, arguments_of_documents, receipt_key
 from airflow_provider_akinon.audit_events.seal import SCHEMA, ChainName, ListedChain, Seal, SealedReceipt, seal_key
 from airflow_provider_akinon.audit_events.seal_chain import NOTHING_KNOWN, SealChain, StoredSeal, Vouchers
 from airflow_provider_akinon.audit_events.series import SealedTime, series_of
@@ -272,6 +273,7 @@ def _order(entry: SealedReceipt) -> tuple[object, ...]:
 
 
 def _store(bucket: Bucket, seal: Seal, arguments: Mapping[str, Any]) -> StoredSeal:
+    require_conditional_writes(bucket, seal.prefix, arguments)
     key = seal_key(seal.prefix, seal.chain.folder, seal.number)
     encoded = seal.encode()
     if len(encoded) > MOST_OF_A_SEAL:
@@ -279,6 +281,5 @@ def _store(bucket: Bucket, seal: Seal, arguments: Mapping[str, Any]) -> StoredSe
             f"{key} would have {len(encoded)} bytes, and a seal has at most {MOST_OF_A_SEAL}. Nothing was sealed of "
             "this chain. Seal a shorter period first (start, end)"
         )
-    kept = {name: value for name, value in arguments.items() if name not in NOT_FOR_RECEIPTS}
-    bucket.create(key, encoded, {**kept, "ContentType": CONTENT_TYPE})
+    bucket.create(key, encoded, arguments_of_documents(arguments))
     return StoredSeal(key, hashlib.sha256(encoded).hexdigest(), seal)

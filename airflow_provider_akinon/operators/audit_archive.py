@@ -62,6 +62,7 @@ class SealAuditArchiveOperator(Killable, BaseOperator):
         there (templated); one, or a list.
     :param aws_conn_id: the AWS connection, as ``S3Hook`` takes it (templated).
     :param extra_args: further arguments of the upload of seals, as boto3 takes them (templated).
+    :param conditional_writes: as the export takes it. With False, see to it that never two tasks seal one prefix.
     :returns: ``heads`` (a list of SHA-256), and ``chains``: for each its ``chain`` (source and filters), ``head``,
         ``seal`` (its key), ``number``, ``written``, ``receipts`` (how many the seal holds), ``late`` (how many of
         them are of time that was sealed before), ``gaps``, ``overlaps`` and ``losses`` (how many), and ``signed_by``.
@@ -84,6 +85,7 @@ class SealAuditArchiveOperator(Killable, BaseOperator):
         heads: str | Sequence[str] | None = None,
         aws_conn_id: str | None = "aws_default",
         extra_args: dict[str, Any] | None = None,
+        conditional_writes: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -95,6 +97,7 @@ class SealAuditArchiveOperator(Killable, BaseOperator):
         self.heads = heads
         self.aws_conn_id = aws_conn_id
         self.extra_args = extra_args
+        self.conditional_writes = conditional_writes
 
     @killable
     def execute(self, context: Any) -> dict[str, Any]:
@@ -105,7 +108,7 @@ class SealAuditArchiveOperator(Killable, BaseOperator):
             prefix, heads = folder_prefix(self.s3_prefix), _listed("heads", self.heads)
             arguments = upload_arguments(self.extra_args)
             sealings = seal_archive(
-                open_bucket(self.s3_bucket, self.aws_conn_id),
+                open_bucket(self.s3_bucket, self.aws_conn_id, conditional=self.conditional_writes),
                 prefix,
                 period,
                 run_of(context),
@@ -229,6 +232,7 @@ class ReconcileAuditEventsOperator(Killable, BaseOperator):
     :param akinon_conn_id: the Akinon connection; only windows of its host and remote id are looked at (templated).
     :param aws_conn_id: the AWS connection, as ``S3Hook`` takes it (templated).
     :param extra_args: further arguments of the upload with ``repair``, as boto3 takes them (templated).
+    :param conditional_writes: with ``repair``, as the export takes it.
     :returns: a list of the windows with something to tell, each with ``window``, ``filters``, ``key``, ``format``,
         ``partition_timezone``, ``stored`` and ``counted`` (events), ``late`` and ``vanished`` (events beyond, or
         short of, what the last receipt tells), ``sampled`` (events), ``changed`` (``uuid`` and names of ``fields``),
@@ -267,6 +271,7 @@ class ReconcileAuditEventsOperator(Killable, BaseOperator):
         akinon_conn_id: str = AkinonHook.default_conn_name,
         aws_conn_id: str | None = "aws_default",
         extra_args: dict[str, Any] | None = None,
+        conditional_writes: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -282,6 +287,7 @@ class ReconcileAuditEventsOperator(Killable, BaseOperator):
         self.akinon_conn_id = akinon_conn_id
         self.aws_conn_id = aws_conn_id
         self.extra_args = extra_args
+        self.conditional_writes = conditional_writes
 
     @killable
     def execute(self, context: Any) -> list[dict[str, Any]]:
@@ -295,7 +301,8 @@ class ReconcileAuditEventsOperator(Killable, BaseOperator):
             redaction = Redaction.parse(self.redact, key=redaction_key(self.redact_conn_id))
             arguments = upload_arguments(self.extra_args)
             with AkinonHook(self.akinon_conn_id).get_conn() as api:
-                reconciler = Reconciler(api, open_bucket(self.s3_bucket, self.aws_conn_id), redaction)
+                bucket = open_bucket(self.s3_bucket, self.aws_conn_id, conditional=self.conditional_writes)
+                reconciler = Reconciler(api, bucket, redaction)
                 stored = reconciler.exported(prefix, span)
                 if self.sample or self.repair:
                     # Before a request: another policy, or key, shows at once.

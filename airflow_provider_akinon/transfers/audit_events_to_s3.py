@@ -22,6 +22,7 @@ from airflow_provider_akinon.archive_access import (
 )
 from airflow_provider_akinon.audit_events.archive import Archived, archive
 from airflow_provider_akinon.audit_events.bucket import Bucket
+from airflow_provider_akinon.audit_events.conditional_writes import require_conditional_writes
 from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.audit_events.export import export_window, source_of
@@ -73,6 +74,8 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
     :param extra_args: further arguments of the upload, as boto3 takes them, such as ``ServerSideEncryption``,
         ``ObjectLockMode`` with ``ObjectLockRetainUntilDate``, ``StorageClass``, ``Tagging`` or ``Metadata``
         (templated).
+    :param conditional_writes: False for a store that does not honour ``If-None-Match: *``. The task then looks first
+        whether an object is there, which two tasks can do at once: see to it that never two tasks write one window.
     :param on_source_change: ``"fail"`` fails the task for good where stored events were changed at the source, or are
         no longer returned, after what is new was stored; ``"warn"`` lets it pass. What the API knows of a user today
         is no such change, but for ``user.pk``.
@@ -121,6 +124,7 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
         akinon_conn_id: str = AkinonHook.default_conn_name,
         aws_conn_id: str | None = "aws_default",
         extra_args: dict[str, Any] | None = None,
+        conditional_writes: bool = True,
         on_source_change: str = "fail",
         only_again: bool = False,
         **kwargs: Any,
@@ -140,6 +144,7 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
         self.akinon_conn_id = akinon_conn_id
         self.aws_conn_id = aws_conn_id
         self.extra_args = extra_args
+        self.conditional_writes = conditional_writes
         self.on_source_change = on_source_change
         self.only_again = only_again
 
@@ -159,7 +164,7 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
             s3 = S3Hook(checked_aws_conn_id(self.aws_conn_id))
             place = self._place(s3, window, filters, source, format_)
             arguments = upload_arguments(self.extra_args)
-            bucket = Bucket(s3.get_conn(), place.bucket)
+            bucket = Bucket(s3.get_conn(), place.bucket, conditional=self.conditional_writes)
             # Before a long read: a wrong bucket or missing permission shows at once.
             bucket.require()
             target = Target.look(bucket, place, format_, None if self.s3_key else self.partition_timezone)
@@ -168,6 +173,7 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
                     f"only_again is set, and nothing of {window} is stored at {place}; give the s3_prefix that "
                     "it was exported to"
                 )
+            require_conditional_writes(bucket, place.folder, arguments)
             self.log.info("Reading the audit events of %s from %s", window, source)
             with api, export_window(api, window, filters, redaction, format_) as export:
                 self.log.info("Read %d events, proved complete", export.count)

@@ -78,7 +78,7 @@ def stored(s3: LocalS3, prefix: str) -> dict[str, list[str]]:
     client = s3.client()
     found = {}
     for entry in client.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", []):
-        if entry["Key"].endswith(".receipt.json"):
+        if entry["Key"].rpartition("/")[2].startswith("_"):
             continue
         with client.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"] as body:
             lines = gzip.decompress(body.read()).splitlines()

@@ -50,7 +50,7 @@ class Backfilling:
         return {
             entry["Key"]: entry
             for entry in listing.get("Contents", [])
-            if not any(day in entry["Key"] for day in days)
+            if "/date=" in entry["Key"] and not any(day in entry["Key"] for day in days)
         }
 
     def uuids(self, key: str) -> list[str]:

@@ -2,8 +2,8 @@
 
 SeaweedFS keeps bucket policies, but does not know the condition ``s3:if-none-match``. So this passes each request on
 to a real SeaweedFS, but for those that a policy denies, which it answers as S3 does. It knows as much of policies as
-the one in the documentation needs, and is stricter in one thing: it refuses every DELETE, also that of an upload in
-parts, which the policy allows.
+the one in the documentation needs, and is stricter in one thing: it refuses every DELETE, but for that of an upload
+in parts.
 """
 
 from __future__ import annotations
@@ -63,9 +63,10 @@ class CreationOnly:
         context = {"s3:if-none-match": handler.headers.get("If-None-Match")}
         if action == "s3:PutObject":
             context["s3:ObjectCreationOperation"] = "true" if creates else "false"
-        if handler.command == "DELETE" or self._denies(action, context):
+        if refusal := self._refusal(handler, action, context):
             self.denied.append(action)
-            _answer(handler, 403, {"Content-Type": "application/xml"}, _DENIED)
+            status, text = refusal
+            _answer(handler, status, {"Content-Type": "application/xml"}, text)
             return
         self.passed.append(f"{action} conditional" if context["s3:if-none-match"] else action)
         connection = http.client.HTTPConnection(self._target, timeout=60)
@@ -83,6 +84,13 @@ class CreationOnly:
         finally:
             connection.close()
 
+    def _refusal(
+        self, handler: BaseHTTPRequestHandler, action: str, context: Mapping[str, str | None]
+    ) -> tuple[int, bytes] | None:
+        """Return status and body of the answer to a request that is not passed on."""
+        denied = handler.command == "DELETE" and action != "s3:AbortMultipartUpload"
+        return (403, _DENIED) if denied or self._denies(action, context) else None
+
     def _denies(self, action: str, context: Mapping[str, str | None]) -> bool:
         return any(_is_denied_by(statement, action, context) for statement in self._statements)
 
@@ -91,6 +99,8 @@ def _action(method: str, target: str) -> tuple[str, bool]:
     """Return the action of the policy that a request needs, and whether it makes an object visible."""
     query = parse_qs(urlsplit(target).query, keep_blank_values=True)
     is_object = "/" in urlsplit(target).path.strip("/")
+    if method == "DELETE" and "uploadId" in query:
+        return "s3:AbortMultipartUpload", False
     if method == "DELETE":
         return ("s3:DeleteObjectVersion" if "versionId" in query else "s3:DeleteObject"), False
     if method == "POST" and "delete" in query:
@@ -139,8 +149,8 @@ def _answer(handler: BaseHTTPRequestHandler, status: int, headers: Mapping[str, 
         if name not in ("connection", "transfer-encoding", "content-length"):
             handler.send_header(name, value)
     length = named.get("content-length", "0") if handler.command == "HEAD" else str(len(body))
-    if status != 204:
+    if status not in (204, 304):
         handler.send_header("Content-Length", length)
     handler.end_headers()
-    if handler.command != "HEAD":
+    if handler.command != "HEAD" and status != 304:
         handler.wfile.write(body)

@@ -20,6 +20,10 @@ from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from botocore.response import StreamingBody
 
+_stores = count()
+_CODES = {"412": "PreconditionFailed", "501": "NotImplemented"}
+"""By status: botocore takes the status for a code where an answer has no body."""
+
 PAGE = 3
 """Keys in one answer to a listing: few, so that most take several."""
 
@@ -51,7 +55,11 @@ class MemoryBucket:
         self.versioned = versioned
         self.writes = 0
         self.around_write: Callable[[str, bool], None] = lambda _key, _done: None
-        self.meta = SimpleNamespace(events=HierarchicalEmitter(), service_model=service_model())
+        self.condition = "heeded"
+        """What becomes of ``If-None-Match``: ``heeded``, ``ignored``, or the status that answers it."""
+        self.meta = SimpleNamespace(
+            events=HierarchicalEmitter(), service_model=service_model(), endpoint_url=f"memory://{next(_stores)}"
+        )
         self._versions = count(1)
 
     @classmethod
@@ -164,7 +172,9 @@ class MemoryBucket:
         self.around_write(key, False)
         condition = params["headers"].get("If-None-Match")
         assert condition in (None, "*")
-        if condition and key in self.objects:
+        if condition and self.condition.isdecimal():
+            raise _error("PutObject", _CODES.get(self.condition, self.condition), "Unfit", int(self.condition))
+        if condition and key in self.objects and self.condition == "heeded":
             raise _error("PutObject", "PreconditionFailed", "At least one of the pre-conditions did not hold", 412)
         metadata = {name.lower(): value for name, value in arguments.get("Metadata", {}).items()}
         stored = Stored(body, metadata, arguments.get("ContentType", "binary/octet-stream"))

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from airflow_provider_akinon import __version__
 from airflow_provider_akinon.audit_events.bucket import Bucket
+from airflow_provider_akinon.audit_events.conditional_writes import NAME
 from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import ArchiveError, ObjectChanged, ObjectLocked
 from airflow_provider_akinon.audit_events.filters import Filters
@@ -90,7 +91,7 @@ def nothing_written(s3: LocalS3, bucket: str) -> Iterator[None]:
 def listing(s3: LocalS3, bucket: str) -> dict[str, tuple[Any, ...]]:
     """Return what changes when somebody writes to a bucket."""
     entries = s3.client().list_objects_v2(Bucket=bucket).get("Contents", [])
-    return {entry["Key"]: (entry["ETag"], entry["LastModified"]) for entry in entries}
+    return {entry["Key"]: (entry["ETag"], entry["LastModified"]) for entry in entries if NAME not in entry["Key"]}
 
 
 def sha256s(archive: Archive, *days: int) -> list[str]:

@@ -25,6 +25,7 @@ from tests.support.exporting import (
     spread,
     the_object,
     url_of,
+    versions,
 )
 from tests.support.long import in_ci
 from tests.support.servers import Connect
@@ -46,11 +47,6 @@ def exported(shop: Sandbox, s3: LocalS3, connect: Connect, versioned: str, day: 
     connect(shop)
     export(versioned, *day)
     return the_object(s3, versioned)
-
-
-def versions(s3: LocalS3, bucket: str) -> int:
-    """Return how many versions a bucket holds, of objects and of receipts."""
-    return len(s3.client().list_object_versions(Bucket=bucket)["Versions"])
 
 
 @pytest.mark.parametrize("number", [0, 1, 99, 100, 101, 1_500, in_ci(10_000)])

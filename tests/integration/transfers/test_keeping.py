@@ -19,7 +19,18 @@ from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from airflow_provider_akinon.transfers.audit_events_to_s3 import AuditEventsToS3Operator
 from tests.support.dag_runs import DagRuns
-from tests.support.exporting import SECOND, Span, Stored, everything, export, lasting, refusal, spread, the_object
+from tests.support.exporting import (
+    SECOND,
+    Span,
+    Stored,
+    everything,
+    export,
+    lasting,
+    refusal,
+    spread,
+    the_object,
+    versions,
+)
 from tests.support.servers import Connect
 from tests.support.wire import Wire
 
@@ -49,10 +60,6 @@ def both(s3: LocalS3, bucket: str) -> tuple[Stored, Stored]:
     [receipt] = [one for one in stored if one.is_receipt]
     [one] = [one for one in stored if not one.is_receipt]
     return one, receipt
-
-
-def versions(s3: LocalS3, bucket: str) -> int:
-    return len(s3.client().list_object_versions(Bucket=bucket).get("Versions", []))
 
 
 def rendered(day: Span, extra_args: dict[str, Any]) -> dict[str, Any]:

@@ -40,6 +40,7 @@ from tests.support.exporting import (
     refusal,
     spread,
     the_object,
+    versions,
 )
 from tests.support.long import in_ci
 from tests.support.paths import DOCS
@@ -263,7 +264,7 @@ def test_a_rerun_leaves_object_and_receipt_alone(s3: LocalS3, filled: Span, vers
     assert lasting(export(versioned, *filled)) == lasting(first)
 
     assert [one.identity for one in everything(s3, versioned)] == before
-    assert len(before) == len(s3.client().list_object_versions(Bucket=versioned)["Versions"]) == 2
+    assert len(before) == versions(s3, versioned) == 2
 
 
 def test_late_events_bring_a_second_receipt(shop: Sandbox, s3: LocalS3, filled: Span, versioned: str) -> None:
@@ -285,7 +286,7 @@ def test_late_events_bring_a_second_receipt(shop: Sandbox, s3: LocalS3, filled: 
         assert [each for each in identities(s3, versioned) if each in before] == before
         chain.append(hashlib.sha256(kept.body).hexdigest())
     assert set(written(s3, versioned)) == set(chain)
-    assert len(s3.client().list_object_versions(Bucket=versioned)["Versions"]) == 3 + 3
+    assert versions(s3, versioned) == 3 + 3
 
 
 def test_a_lost_receipt_is_written_again(s3: LocalS3, filled: Span, versioned: str) -> None:
@@ -464,7 +465,7 @@ def test_a_kill_at_each_step(
     assert last["previous"] == [one["receipt_sha256"] for one in older]
     assert last["counts"]["window"] == last["counts"]["api_after"] == before + 40
     assert (result["count"], len(result["objects"])) == (before + 40, len(older) + 1)
-    assert len(everything(s3, versioned)) == len(s3.client().list_object_versions(Bucket=versioned)["Versions"])
+    assert len(everything(s3, versioned)) == versions(s3, versioned)
     done = identities(s3, versioned)
     assert lasting(export(versioned, *day)) == lasting(result)
     assert identities(s3, versioned) == done

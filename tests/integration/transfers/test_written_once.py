@@ -33,6 +33,7 @@ from tests.support.exporting import (
     refusal,
     spread,
     the_object,
+    versions,
 )
 from tests.support.long import in_ci
 from tests.support.servers import NARROW_KEY, Connect
@@ -80,10 +81,6 @@ def grown(before: list[tuple[Any, ...]], s3: LocalS3, bucket: str) -> int:
     after = identities(s3, bucket)
     assert [each for each in after if each in before] == before
     return len(after) - len(before)
-
-
-def versions(s3: LocalS3, bucket: str) -> int:
-    return len(s3.client().list_object_versions(Bucket=bucket)["Versions"])
 
 
 @pytest.mark.parametrize("format_", EACH_FORMAT)
