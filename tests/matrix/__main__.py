@@ -84,7 +84,7 @@ PINNED = {
 }
 
 
-RELEASED = {"3.0": "2025-08-30"}
+RELEASED = {"3.0": "2025-08-30", "3.2": "2026-05-30"}
 """The day after the last release of a line of Airflow that does not run with what was published since."""
 
 
