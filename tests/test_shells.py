@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_akinon.audit_events.errors import AkinonError
+from airflow_provider_akinon.audit_events.waiting import Sighting
 from airflow_provider_akinon.get_provider_info import get_provider_info
 from airflow_provider_akinon.operators.audit_archive import (
     ReconcileAuditEventsOperator,
@@ -285,6 +287,25 @@ def test_a_deferred_sensor_ends_as_a_poked_one(
     skips = "never_fail" in flags or ("soft_fail" in flags and permanent)
     for caught in (poked, at_first, later):
         assert isinstance(caught.value, AirflowSkipException if skips else ends)
+
+
+def test_a_poking_sensor_says_what_is_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log tells a new count at once, and does not repeat an old one at each look."""
+    said: list[str] = []
+    log = SimpleNamespace(info=lambda text, *values: said.append(text % values))
+    monkeypatch.setattr(AuditEventsSensor, "log", log)
+    now = datetime.now(UTC)
+    first, second = Sighting(5, now), Sighting(7, now)
+    seen = iter([(first, False), (first, False), (second, False), (second, False), (second, True)])
+    monkeypatch.setattr("airflow_provider_akinon.sensors.audit_events.look", lambda *_: next(seen))
+    waiting = sensor(**DAY, settled_for=timedelta(minutes=30), poke_interval=20)
+
+    for _ in range(5):
+        waiting.poke({})
+
+    assert [re.findall(r"holds (\d) matching", line) for line in said] == [["5"], ["7"], ["7"]]
+    assert "settles in 0:30:00, where the count stands until then. Looking again every 20 s" in said[0]
+    assert said[-1].endswith("the waiting is over")
 
 
 def test_the_sensor_ends_on_wrong_parameters() -> None:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput
 from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.waiting import MAX_LATENESS, Awaited, Sighting, look, result
+from airflow_provider_akinon.audit_events.waiting import MAX_LATENESS, Awaited, Sighting, look, progress, result
 from airflow_provider_akinon.hooks.akinon import AkinonHook
 from airflow_provider_akinon.task_run import Killable, WindowRequest, failing_for_good, has_task_state, killable
 from airflow_provider_akinon.triggers.audit_events import AuditEventsTrigger
@@ -26,6 +26,8 @@ from airflow_provider_akinon.version_compat import (
 )
 
 _STATE_KEY = "akinon-sighting"
+_SAY_AGAIN = timedelta(hours=1)
+"""How long a poking sensor keeps quiet where it sees nothing new."""
 
 
 class AuditEventsSensor(Killable, BaseSensorOperator):
@@ -91,6 +93,7 @@ class AuditEventsSensor(Killable, BaseSensorOperator):
                 "use deferrable=True or mode='poke'"
             )
         self._sighting: Sighting | None = None
+        self._said: tuple[Sighting, datetime] | None = None
 
     @killable
     def execute(self, context: Any) -> Any:
@@ -152,8 +155,18 @@ class AuditEventsSensor(Killable, BaseSensorOperator):
                 # A sensor is rescheduled only where the API has answered.
                 api.has_answered = before is not None or bool(context.get("task_reschedule_count"))
                 sighting, over = look(api, awaited, before, datetime.now(UTC))
-        self.log.info("%s holds %d matching events%s", awaited.window, sighting.count, "" if over else "; waiting")
+        self._report(awaited, sighting, over)
         return awaited, sighting, over
+
+    def _report(self, awaited: Awaited, sighting: Sighting, over: bool) -> None:
+        """Log what was seen: at once where it is news, else once in `_SAY_AGAIN`."""
+        now = datetime.now(UTC)
+        if over:
+            self.log.info("%s holds %d matching events; the waiting is over", awaited.window, sighting.count)
+        elif self._said is None or self._said[0] != sighting or now - self._said[1] >= _SAY_AGAIN:
+            self._said = (sighting, now)
+            again = "later each time" if self.exponential_backoff else f"every {self.poke_interval:g} s"
+            self.log.info("%s. Looking again %s, and saying so hourly", progress(awaited, sighting, now), again)
 
     def _most_seconds_between(self) -> float | None:
         """Return what a growing interval between pokes may grow to, None where it does not grow."""

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.waiting import Awaited, Sighting, look, result
+from airflow_provider_akinon.audit_events.waiting import Awaited, Sighting, look, progress, result
 from airflow_provider_akinon.audit_events.window import Window
 from tests.support.memory_api import MemoryApi, at
 
@@ -116,3 +116,20 @@ def test_what_cannot_be_waited_for_is_refused(fields: dict[str, Any], says: str)
     """Each wrong field is named with its value."""
     with pytest.raises(InvalidInput, match=says):
         awaited(**fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "count", "said"),
+    [
+        ({}, 5, "holds 5 matching events since 2026-01-31T12:10:00.000Z; settles in 0:20:00, where the count stands"),
+        ({"min_events": 9}, 5, "holds 5 matching events since 2026-01-31T12:10:00.000Z; waiting for 9"),
+        ({"min_events": 1, "settled_for": None}, 5, "holds 5 matching events since 2026-01-31T12:10:00.000Z"),
+    ],
+)
+def test_progress_says_what_is_still_needed(fields: dict[str, Any], count: int, said: str) -> None:
+    """Since when the count stands, and how long it has to, or how many events are missing."""
+    seen = Sighting(count, at("12:10:00"))
+
+    assert said in progress(awaited(**fields), seen, at("12:20:00"))
+    before_the_end = progress(awaited(), Sighting(count, at("08:00:00")), at("11:00:00"))
+    assert "settles in 1:30:00" in before_the_end
