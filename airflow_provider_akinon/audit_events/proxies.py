@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from urllib.parse import unquote
 
-from requests.utils import get_auth_from_url, get_environ_proxies, prepend_scheme_if_needed, select_proxy
 from urllib3.util import Url, parse_url
 
 EXAMPLE = '{"https": "http://proxy.example.com:3128"}'
@@ -41,6 +40,8 @@ def problem_of_all(proxies: Mapping[str, str]) -> str | None:
 
 def problem_of(url: str) -> str | None:
     """Return why the client cannot use a proxy, None where it can. Nothing of ``url`` is in it."""
+    from requests.utils import get_auth_from_url, prepend_scheme_if_needed  # verifying has no use for it
+
     try:
         # Without a host, requests itself fails.
         if not parse_url(url).host:
@@ -75,6 +76,8 @@ def of_environment(url: str, proxies: Mapping[str, str] | None) -> str | None:
 
     None where it gives none, or where ``proxies``, those of the connection, come before it.
     """
+    from requests.utils import get_environ_proxies, select_proxy
+
     own = proxies or {}
     if select_proxy(url, own) is not None:
         return None

@@ -20,6 +20,8 @@ from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from botocore.response import StreamingBody
 
+from airflow_provider_akinon.audit_events.conditional_writes import NAME
+
 _stores = count()
 _CODES = {"412": "PreconditionFailed", "501": "NotImplemented"}
 """By status: botocore takes the status for a code where an answer has no body."""
@@ -46,7 +48,8 @@ class MemoryBucket:
     """One bucket, and the client that leads to it.
 
     ``objects`` is what is there; what changes it directly goes around the client. ``writes`` counts what the client
-    stored or tried to. ``around_write`` is called before and after each write takes effect.
+    stored or tried to, but ``tries`` what the store was tried with. ``around_write`` is called before and after each
+    write takes effect.
     """
 
     def __init__(self, name: str = "audit", *, versioned: bool = False) -> None:
@@ -54,6 +57,7 @@ class MemoryBucket:
         self.objects: dict[str, Stored] = {}
         self.versioned = versioned
         self.writes = 0
+        self.tries = 0
         self.around_write: Callable[[str, bool], None] = lambda _key, _done: None
         self.condition = "heeded"
         """What becomes of ``If-None-Match``: ``heeded``, ``ignored``, or the status that answers it."""
@@ -168,7 +172,10 @@ class MemoryBucket:
         assert bucket == self.name
         params = {"headers": headers}
         self.meta.events.emit("before-call.s3.PutObject", params=params, model=None)
-        self.writes += 1
+        if key.endswith(NAME):
+            self.tries += 1
+        else:
+            self.writes += 1
         self.around_write(key, False)
         condition = params["headers"].get("If-None-Match")
         assert condition in (None, "*")

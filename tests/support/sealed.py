@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from airflow_provider_akinon.audit_events.api import AuditEventsApi
 from airflow_provider_akinon.audit_events.archive import Archived, archive
 from airflow_provider_akinon.audit_events.bucket import Bucket
+from airflow_provider_akinon.audit_events.conditional_writes import NAME
 from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.export import export_window, source_of
 from airflow_provider_akinon.audit_events.filters import Filters
@@ -195,9 +196,10 @@ def new_bucket(s3: LocalS3) -> str:
 
 
 def files_of(s3: LocalS3, bucket: str) -> Files:
-    """Return every key of a bucket with its bytes."""
+    """Return every key of a bucket with its bytes, but what the store is tried with."""
     client, bucket_ = s3.client(), Bucket(s3.client(), bucket)
-    keys = [entry["Key"] for entry in client.list_objects_v2(Bucket=bucket).get("Contents", [])]
+    listed = [entry["Key"] for entry in client.list_objects_v2(Bucket=bucket).get("Contents", [])]
+    keys = [key for key in listed if not key.endswith(NAME)]
     with ThreadPoolExecutor(8) as pool:
         return dict(zip(keys, pool.map(lambda key: bucket_.read(key, 1 << 20), keys), strict=True))
 

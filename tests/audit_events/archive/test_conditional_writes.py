@@ -29,11 +29,11 @@ def test_a_fit_store_shows_it_once() -> None:
     for _ in range(3):
         require_conditional_writes(Bucket(memory, memory.name), "logs/", {})
 
-    assert memory.writes == 2
+    assert memory.tries == 2
     assert {key: each.body for key, each in memory.objects.items()} == {KEY: BODY}
     later = memory.copy(versioned=True, metadata=True)
     require_conditional_writes(Bucket(later, later.name), "logs/", {})
-    assert (later.writes, later.objects[KEY].version_id) == (1, "v1")
+    assert (later.tries, later.objects[KEY].version_id) == (1, "v1")
     require_conditional_writes(Bucket(later, later.name), "", {})
     assert set(later.objects) == {KEY, NAME}
 
@@ -76,7 +76,7 @@ def test_an_error_of_s3_is_no_answer() -> None:
 
     memory.condition = "heeded"
     require_conditional_writes(Bucket(memory, memory.name), "logs/", {})
-    assert memory.writes == 3
+    assert memory.tries == 3
 
 
 def test_an_upload_meets_what_was_not_asked() -> None:

@@ -32,6 +32,7 @@ from airflow_provider_akinon.audit_events import redaction
 from airflow_provider_akinon.audit_events.archive import ANOTHER_ACCOUNT, Archived, archive
 from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.comparison import VANISHED, Numbers
+from airflow_provider_akinon.audit_events.conditional_writes import NAME
 from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import ArchiveError, ObjectChanged
 from airflow_provider_akinon.audit_events.export import export_window
@@ -379,7 +380,7 @@ class History(RuleBasedStateMachine):
         for key, body in self.ledger.items():
             if self.tampered is None or key != self.tampered.key:
                 assert self.s3.objects[key].body == body
-        assert len(self.s3.objects) == len(self.ledger) - (
+        assert len(self.objects) == len(self.ledger) - (
             self.tampered is not None and self.tampered.key not in self.s3.objects
         )
 
@@ -473,10 +474,15 @@ class History(RuleBasedStateMachine):
             if verdict.kind == "vanished":
                 yield uuid, VANISHED
 
+    @property
+    def objects(self) -> dict[str, Any]:
+        """What is stored, but what the store is tried with."""
+        return {key: each for key, each in self.s3.objects.items() if not key.endswith(NAME)}
+
     def note(self, place: Place, *, anything: bool = False) -> None:
         """Take what is new in the bucket into the model, each event as it has to be stored."""
         kept, now = self.kept[place], self.api.within(WINDOWS[self.places.index(place)])
-        for key in sorted(self.s3.objects.keys() - self.ledger.keys()):
+        for key in sorted(self.objects.keys() - self.ledger.keys()):
             body = self.s3.objects[key].body
             self.ledger[key] = body
             assert self.place_of(key) == place
@@ -513,7 +519,7 @@ class History(RuleBasedStateMachine):
 
     def looked_at(self, place: Place) -> LookedAt:
         found = LookedAt({}, set(), set(), set())
-        for key, each in self.s3.objects.items():
+        for key, each in self.objects.items():
             if self.place_of(key) != place:
                 continue
             told = told_by_key(key)
@@ -593,7 +599,7 @@ def test_a_receipt_that_a_later_one_names_may_not_be_missing(history: History) -
     """Where it was removed, its object gets no other one: the export fails until it is back."""
     history.arrive(0, [0, 1])
     history.export(0)
-    (first,) = filter(told_by_key, history.s3.objects)
+    (first,) = filter(told_by_key, history.objects)
     before = dict(history.api.events)
     history.api.events.popitem()
     history.export(0)

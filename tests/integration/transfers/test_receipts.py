@@ -252,8 +252,8 @@ def test_the_receipt_is_written_after_its_object(
     key, receipt = (f"/{bucket}/{result[name].replace('=', '%3D')}" for name in ("key", "receipt"))
     after = wire.requests[wire.requests.index(f"PUT {key}") :]
     assert after == [f"PUT {key}", f"HEAD {key}", f"PUT {receipt}"]
-    # Both are created, and replace nothing whatever is there.
-    assert bytes(wire.sent).lower().count(b"if-none-match: *\r\n") == 2
+    # Both are created, and replace nothing whatever is there; with two more requests, the store was tried.
+    assert bytes(wire.sent).lower().count(b"if-none-match: *\r\n") == 4
 
 
 def test_a_rerun_leaves_object_and_receipt_alone(s3: LocalS3, filled: Span, versioned: str) -> None:
@@ -423,7 +423,7 @@ STEPS = [
     # Where the worker is killed; whether the new object is there then.
     pytest.param(rb"HEAD /\S+/akinon", 1, False, id="before-anything"),
     pytest.param(rb"PUT /\S+\.jsonl\.gz[? ]", 1, False, id="before-the-object"),
-    pytest.param(rb"HEAD /\S+/akinon", 3, True, id="before-the-object-is-looked-at"),
+    pytest.param(rb"HEAD /\S+/akinon(?!\S*_creates-once)", 3, True, id="before-the-object-is-looked-at"),
     pytest.param(rb"PUT /\S+\.receipt\.json", 1, True, id="before-the-receipt"),
     pytest.param(rb'"verified_at"', 1, True, id="in-the-receipt"),
 ]
@@ -520,7 +520,7 @@ def meanwhile(
     s3: LocalS3, monkeypatch: pytest.MonkeyPatch, bucket: str, day: Span, occurrence: int, do: Callable[[str], None]
 ) -> Future[dict[str, Any]]:
     """Export a day, and do something to the object's key before the n-th look at it."""
-    looked = rb"HEAD /\S+/akinon"
+    looked = rb"HEAD /\S+/akinon(?!\S*_creates-once)"
     with through(s3, monkeypatch, stall_at=looked, occurrence=occurrence) as wire, ThreadPoolExecutor(1) as pool:
 
         def act() -> None:
@@ -614,11 +614,11 @@ def test_an_attempt_that_read_less_blames_nobody(
     """What another attempt stored, which read later, has not vanished: the task fails, and may be retried."""
     upload = Bucket.upload
 
-    def slow(self: Bucket, *arguments: Any) -> None:
+    def slow(self: Bucket, *arguments: Any, **named: Any) -> None:
         monkeypatch.setattr(Bucket, "upload", upload)
         shop.insert([{"timestamp": filled.start + SECOND}])
         assert export(bucket, *filled)["count"] == 61
-        upload(self, *arguments)
+        upload(self, *arguments, **named)
 
     monkeypatch.setattr(Bucket, "upload", slow)
     with pytest.raises(ObjectChanged, match="Try again") as caught:
@@ -637,11 +637,11 @@ def test_an_attempt_that_read_more_takes_the_next_number(
     upload = Bucket.upload
     shop.insert([late := {"timestamp": filled.start + SECOND, "uuid": "11111111-2222-3333-4444-555555555555"}])
 
-    def slow(self: Bucket, *arguments: Any) -> None:
+    def slow(self: Bucket, *arguments: Any, **named: Any) -> None:
         monkeypatch.setattr(Bucket, "upload", upload)
         shop.delete([late["uuid"]])
         assert export(bucket, *filled)["count"] == 60
-        upload(self, *arguments)
+        upload(self, *arguments, **named)
 
     monkeypatch.setattr(Bucket, "upload", slow)
     result = export(bucket, *filled)
