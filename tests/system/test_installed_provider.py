@@ -89,7 +89,7 @@ def test_the_api_server_serves_the_form(system: System) -> None:
     ("key", "works", "says"),
     [
         (KEY, True, f"the key sees {EVENTS} audit events of remote id 1"),
-        (WRONG_KEY, False, "The API refuses the key (401"),
+        (WRONG_KEY, False, "The API refuses the key"),
     ],
     ids=["right", "wrong"],
 )
@@ -133,4 +133,4 @@ def test_airflow_2_reads_the_form(system: System) -> None:
 def test_airflow_2_tests_the_connection(said: dict[str, str]) -> None:
     """What the Test button runs tells a right key from a wrong one, also on Airflow 2."""
     assert "Connection success!" in said["default"]
-    assert "The API refuses the key (401" in said["wrong_key"]
+    assert "The API refuses the key" in said["wrong_key"]
