@@ -133,4 +133,4 @@ def test_airflow_2_reads_the_form(system: System) -> None:
 def test_airflow_2_tests_the_connection(said: dict[str, str]) -> None:
     """What the Test button runs tells a right key from a wrong one, also on Airflow 2."""
     assert "Connection success!" in said["default"]
-    assert "The API refuses the key" in said["wrong_key"]
+    assert "The API refuses the key" in " ".join(said["wrong_key"].split())
