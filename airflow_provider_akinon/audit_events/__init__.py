@@ -3,9 +3,8 @@
 The flow is one way: ``window → pages → proved events → less what is stored → encoded file → S3 object → receipt →
 seal``. Where to look:
 
-- What is asked, and of whom: `window`, `filters`, `settings`, by which `proxies`,
-  with which `secret_headers`. Only `api` sends HTTP, at the
-  `pace` that is allowed, within the `limits` of a request.
+- What is asked, and of whom: `window`, `filters`, `settings`, by which `proxies`, with which `secret_headers`. Only
+  `api` sends HTTP, at the `pace` that is allowed, within the `limits` of a request.
 - What comes: `records`, by the steps of `slices`, which `reading` takes in order and `export` proves complete. What
   cannot be read is named by `unreadable`.
 - What is stored: `encoding`, `parquet`, less what `redaction` removes: where its paths lead (`path_walk`), and what
@@ -18,8 +17,8 @@ seal``. Where to look:
   lists, judge a window by its `evidence` and a `series` by what it leaves out (`coverage`), and report `findings`.
 - What does several things at a time, and waits for none of them: `in_threads`.
 - What waits for events: `waiting`, `arrivals`.
-- What can go wrong: `errors`, whose messages show what others wrote by `foreign_text`, and by
-  `secrecy` no secret; `advice` says what to change after a refusal.
+- What can go wrong: `errors`, whose messages show what others wrote by `foreign_text`, and by `secrecy` no secret;
+  `advice` says what to change after a refusal.
 
 Nothing here imports Airflow; the shells around it live in `hooks`, `transfers`, `operators`, `sensors`, `triggers`.
 """

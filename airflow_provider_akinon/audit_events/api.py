@@ -10,9 +10,8 @@ What passes (no answer, 429, 5xx, an answer that is not the API's) is tried agai
 (the API's own 4xx, an untrusted certificate) fails at once. A 4xx that is not the API's own is the page of an edge:
 it passes once the API has answered, and before, it is what answers at this host, for good. The client refuses to
 follow the ``next`` and ``previous`` of an answer, or a redirect to another origin: either would hand the key to
-whoever stands there. It trusts nothing
-that an answer says: a request has limits of time and size, and its errors show what the API wrote without the key,
-on one line, and cut.
+whoever stands there. It trusts nothing that an answer says: a request has limits of time and size, and its errors
+show what the API wrote without the key, on one line, and cut.
 """
 
 from __future__ import annotations
@@ -302,14 +301,13 @@ class AuditEventsApi:
             return Throttled(message + pause, status=status, retry_after=retry_after)
         if status >= 500 or status == 408:
             return Unavailable(message, status=status)
-        # A proxy's refusal is never the API's own.
-        if 400 <= status < 500 and (own is not None or status == 407):
-            advice = on_refusal(self.settings, status, of_event=url != self._url)
-            text = f"{message} ({url})" + (f". {advice}" if advice else "")
-            return Rejected(text, status=status, detail=detail)
-        if 400 <= status < 500:
+        if not 400 <= status < 500:
+            return ProtocolError(f"{message} ({self._url})")
+        if own is None and status != 407:  # which is a proxy's, whatever it says
             return self._foreign_refusal(status, detail)
-        return ProtocolError(f"{message} ({self._url})")
+        advice = on_refusal(self.settings, status, of_event=url != self._url)
+        text = f"{message} ({url})" + (f". {advice}" if advice else "")
+        return Rejected(text, status=status, detail=detail)
 
     def _foreign_refusal(self, status: int, detail: str) -> ProtocolError:
         """Return the error of a refusal that is not the API's own."""

@@ -7,6 +7,7 @@ and nobody can tell what was meant. This module refuses to guess it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 
@@ -28,15 +29,16 @@ def require_text(field: str, value: object) -> str:
 
 def kind_of(value: object) -> str:
     """Return what sort of value this is, for errors."""
-    if value is None:
-        return "None"
-    names = {bool: "true or false", int: "a number", float: "a number", str: "text", bytes: "bytes"}
-    if (name := names.get(type(value))) is not None:
-        return name
-    return (
-        "a mapping"
-        if isinstance(value, Mapping)
-        else "a list"
-        if isinstance(value, list | tuple | set)
-        else "no text"
-    )
+    return next((name for types, name in _KINDS if isinstance(value, types)), "no text")
+
+
+_KINDS: tuple[tuple[Any, str], ...] = (
+    (type(None), "None"),
+    (bool, "true or false"),
+    (int | float, "a number"),
+    (str, "text"),
+    (bytes, "bytes"),
+    (Mapping, "a mapping"),
+    (list | tuple | set, "a list"),
+)
+"""In this order: a bool is an int too."""

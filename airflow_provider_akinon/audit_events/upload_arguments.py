@@ -88,7 +88,7 @@ def _argument(name: object, value: object, allowed: set[str], warn: Callable[[st
         return value
     if name == "Tagging" and (not isinstance(value, str) or not _TAGS.fullmatch(value)):
         raise InvalidInput(f"{here} is {kind_of(value)} that names no tags; give text like 'team=security&keep=7y'")
-    _require_text(here, value)
+    _require_header_text(here, value)
     if isinstance(shape, StringShape) and shape.enum and value not in shape.enum:
         problem = f"{here}={shown(str(value))!r} is none that botocore knows: {', '.join(shape.enum)}"
         if name != "StorageClass":
@@ -103,14 +103,14 @@ def _metadata(here: str, value: object) -> dict[str, str]:
     for name, text in value.items():
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise InvalidInput(f"{here} has the name {name!r}; S3 takes ASCII letters, digits and hyphens")
-        _require_text(f"{here}[{name!r}]", text)
+        _require_header_text(f"{here}[{name!r}]", text)
     size = sum(len(name) + len(text) for name, text in value.items())
     if size > MOST_METADATA:
         raise InvalidInput(f"{here} has {size} bytes of names and values, and may have {MOST_METADATA}; shorten it")
     return dict(value)
 
 
-def _require_text(here: str, value: object) -> None:
+def _require_header_text(here: str, value: object) -> None:
     if not isinstance(value, str):
         hint = ", in quotes" if isinstance(value, int | float) and not isinstance(value, bool) else ""
         raise InvalidInput(f"{here} is {kind_of(value)}; give text{hint}")

@@ -27,7 +27,6 @@ from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.audit_events.export import export_window, source_of
 from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.given_text import require_text
 from airflow_provider_akinon.audit_events.place import Place, default_prefix
 from airflow_provider_akinon.audit_events.receipt import Run, receipt_key
 from airflow_provider_akinon.audit_events.redaction import Redaction
@@ -206,7 +205,7 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
         if self.s3_key is not None:
             if self.s3_prefix is not None:
                 raise InvalidInput(f"s3_key={self.s3_key!r} and s3_prefix={self.s3_prefix!r} exclude each other")
-            is_url = require_text("s3_key", self.s3_key).startswith("s3://")
+            is_url = str(self.s3_key).startswith("s3://")  # what is no text, `Place` refuses
             return Place.of_key(self.s3_bucket if is_url else bucket_name(self.s3_bucket, s3), self.s3_key)
         prefix = default_prefix(source) if self.s3_prefix is None else self.s3_prefix
         timezone = parse_timezone("partition_timezone", self.partition_timezone)

@@ -29,9 +29,10 @@ from airflow_provider_akinon.audit_events.api import AuditEventsApi
 from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput, Throttled
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.window import Window, format_instant, parse_instant
+from airflow_provider_akinon.connections import get_connection
 from airflow_provider_akinon.hooks.akinon import AkinonHook, settings_of
 from airflow_provider_akinon.task_run import has_asset_watchers
-from airflow_provider_akinon.version_compat import BaseEventTrigger, BaseHook
+from airflow_provider_akinon.version_compat import BaseEventTrigger
 
 MOST_FAILURES = 5
 """Looks that may fail in a row before a trigger ends: with the pauses between them half a minute."""
@@ -60,7 +61,7 @@ async def _ask(conn_id: str, question: Callable[[AuditEventsApi], T]) -> T:
     """Return the answer of ``question`` to the connection's API, asked in a thread."""
 
     def ask() -> T:
-        settings = settings_of(BaseHook.get_connection(conn_id))
+        settings = settings_of(get_connection("akinon_conn_id", conn_id))
         # One try of each request: the trigger itself comes again, and keeps no thread while it waits.
         with AuditEventsApi(settings, attempts=1) as api:
             return question(api)

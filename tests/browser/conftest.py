@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from tests.support.airflow_installation import AIRFLOW_3, AirflowInstallation
 from tests.support.connection_form import ConnectionForm, chromium
 from tests.support.paths import ROOT
 from tests.support.postgresql import PostgreSQL
+from tests.support.programs import require
 
 KEY = "right-key-Zx8+Qm/3vT=="
 EVENTS = 200
@@ -62,13 +62,7 @@ class World:
 @pytest.fixture(scope="session")
 def programs() -> None:
     """Skips the tests where PostgreSQL or Chromium is missing; where CI is set, they fail."""
-    try:
-        PostgreSQL.require()
-        chromium()
-    except FileNotFoundError as error:
-        if os.environ.get("CI"):
-            pytest.fail(str(error), pytrace=False)
-        pytest.skip(str(error))
+    require(PostgreSQL.require, chromium)
 
 
 @pytest.fixture(scope="session")

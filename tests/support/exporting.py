@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import random
+from base64 import b64encode
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -141,6 +143,15 @@ def spread(span: Span, number: int) -> list[datetime]:
     reach = span.end - MICROSECOND - span.start
     times = [span.start + reach * (place - place % 3) // max(1, number - 1) for place in range(number)]
     return [*times[:-1], span.end - MICROSECOND] if number > 1 else times
+
+
+def bulky(day: Span, first: int, number: int) -> list[dict[str, object]]:
+    """Return events of about 300 kB each that do not compress."""
+    rng = random.Random(f"{day.start} {first}")
+    return [
+        {"timestamp": day.start + (first + place) * SECOND, "content": b64encode(rng.randbytes(300_000)).decode()}
+        for place in range(number)
+    ]
 
 
 def url_of(api: Sandbox) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -11,6 +10,7 @@ import pytest
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from tests.support.backfilling import Backfill, Backfilling
 from tests.support.postgresql import MISSING, PostgreSQL
+from tests.support.programs import require
 from tests.support.system import System
 
 
@@ -24,12 +24,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def postgresql() -> None:
     """Skips the tests where PostgreSQL is missing; where CI is set, they fail."""
-    try:
-        PostgreSQL.require()
-    except FileNotFoundError as error:
-        if os.environ.get("CI"):
-            pytest.fail(str(error), pytrace=False)
-        pytest.skip(str(error))
+    require(PostgreSQL.require)
 
 
 @pytest.fixture(scope="session")

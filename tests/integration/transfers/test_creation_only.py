@@ -7,7 +7,6 @@ refuses every DELETE besides; see `tests.support.creation_only`. Amazon's own S3
 from __future__ import annotations
 
 import json
-import random
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from airflow_provider_akinon.operators.audit_archive import (
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from tests.support.creation_only import CreationOnly
-from tests.support.exporting import DAY, SECOND, Span, everything, export, receipts, refusal, spread
+from tests.support.exporting import DAY, SECOND, Span, bulky, everything, export, receipts, refusal, spread
 from tests.support.paths import DOCS
 from tests.support.servers import Connect
 
@@ -48,12 +47,6 @@ def strict(s3: LocalS3, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterato
         assert bucket
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(replace(s3, url=stand_in.url).connection()))
         yield stand_in
-
-
-def bulky(day: Span) -> list[dict[str, object]]:
-    """Return events that do not compress, of more bytes together than one request uploads."""
-    rng = random.Random(str(day))
-    return [{"timestamp": day.start + place * SECOND, "content": rng.randbytes(200_000).hex()} for place in range(50)]
 
 
 def kept(s3: LocalS3, bucket: str) -> list[tuple[Any, ...]]:
@@ -102,7 +95,7 @@ def test_an_upload_in_parts_creates_too(
 ) -> None:
     """A large export carries the header where its parts become an object, and lands."""
     connect(shop, {"page_size": 10})
-    shop.insert(bulky(day))
+    shop.insert(bulky(day, 0, 50))  # of more bytes together than one request uploads
 
     result = export(bucket, *day)
 

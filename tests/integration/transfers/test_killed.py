@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import json
-import random
 import signal
-from base64 import b64encode
 
 import pytest
 
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
-from tests.support.exporting import SECOND, Span, all_lines, export, objects, records
+from tests.support.exporting import Span, all_lines, bulky, export, objects, records
 from tests.support.long import in_ci
 from tests.support.servers import Connect
 from tests.support.wire import Wire
 from tests.support.worker import Worker
-
-
-def bulky(day: Span, first: int, number: int) -> list[dict[str, object]]:
-    """Return events of about 300 kB each that do not compress."""
-    rng = random.Random(f"{day.start} {first}")
-    return [
-        {"timestamp": day.start + (first + place) * SECOND, "content": b64encode(rng.randbytes(300_000)).decode()}
-        for place in range(number)
-    ]
 
 
 @pytest.mark.parametrize(

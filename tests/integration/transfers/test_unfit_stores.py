@@ -17,10 +17,10 @@ from airflow_provider_akinon.operators.audit_archive import (
 )
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
-from tests.integration.transfers.test_creation_only import bulky
 from tests.support.exporting import (
     SECOND,
     Span,
+    bulky,
     everything,
     export,
     identities,
@@ -127,7 +127,7 @@ def test_a_large_export_comes_in_one_request_where_parts_are_not_refused(
 ) -> None:
     """A store that honours the header, but not where parts are put together, gets no object in parts."""
     connect(shop, {"page_size": 10})
-    shop.insert(bulky(day))
+    shop.insert(bulky(day, 0, 40))
 
     with unfit(s3, "ignores in parts", monkeypatch) as store:
         result = export(bucket, *day)

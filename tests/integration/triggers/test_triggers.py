@@ -233,6 +233,15 @@ def test_a_wrong_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Password" in event["message"]
 
 
+def test_a_missing_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is not there may come: the waiting is tried again, and the message names argument and id."""
+    monkeypatch.delenv("AIRFLOW_CONN_AKINON_DEFAULT", raising=False)
+    [event] = fire(waiting_trigger())
+
+    assert (event["status"], event["permanent"]) == ("failed", False)
+    assert "akinon_conn_id='akinon_default': Airflow has no connection of this id" in event["message"]
+
+
 def test_a_hanging_api_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """While the API is silent, the event loop turns; the fifth silence in a row ends the waiting."""
     gaps: list[float] = []
