@@ -157,6 +157,7 @@ def run_of(context: Mapping[str, Any]) -> Run:
         dag_id=getattr(instance, "dag_id", None),
         task_id=getattr(instance, "task_id", None),
         run_id=context.get("run_id"),
+        map_index=getattr(instance, "map_index", None),
         try_number=getattr(instance, "try_number", None),
     )
 

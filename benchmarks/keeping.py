@@ -87,7 +87,7 @@ def export(source: Source) -> Result:
     )
     bucket, place = Bucket(boto3.client("s3", **source.s3), BUCKET), Place(BUCKET, source.key)
     window, format_ = Window.parse(source.start, source.end), Format.parse(source.format)
-    run = Run(dag_id=None, task_id=None, run_id=None, try_number=None)
+    run = Run(dag_id=None, task_id=None, run_id=None, map_index=None, try_number=None)
     if format_ is Format.PARQUET:
         import pyarrow.parquet  # noqa: F401 - not to be timed
     started, cpu = time.perf_counter(), time.process_time()

@@ -35,7 +35,7 @@ START = datetime(2025, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 UNUSED = "k"
 PREFIX = "akinon/audit-events/"
-RUN = Run(dag_id=None, task_id=None, run_id=None, try_number=None)
+RUN = Run(dag_id=None, task_id=None, run_id=None, map_index=None, try_number=None)
 KEY = PrivateKey.parse("key", b64encode(bytes(range(32))).decode())
 
 

@@ -146,6 +146,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     dag_id: str | None
     task_id: str | None
     run_id: str | None
+    map_index: int | None
+    """Which of a mapped task's instances it is, from 0; -1 where the task is not mapped."""
     try_number: int | None
 
 

@@ -63,7 +63,7 @@ SEAL = Seal(
     losses=[],
     chains=[],
     provider_version="0.1.0",
-    run=Run(dag_id=None, task_id=None, run_id=None, try_number=None),
+    run=Run(dag_id=None, task_id=None, run_id=None, map_index=None, try_number=None),
     sealed_at=datetime(2026, 4, 1, tzinfo=UTC),
     signed_by=None,
     signature=None,

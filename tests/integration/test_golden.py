@@ -121,7 +121,7 @@ class Archive:
         """Return the context of a task's try; the first step has none, as where no Airflow runs it."""
         if not self.steps:
             return {}
-        task_instance = SimpleNamespace(dag_id="golden", task_id=task, try_number=2)
+        task_instance = SimpleNamespace(dag_id="golden", task_id=task, map_index=-1, try_number=2)
         return {"ti": task_instance, "run_id": "scheduled__2025-03-10T00:00:00+00:00"}
 
 

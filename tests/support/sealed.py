@@ -56,7 +56,7 @@ RECORDED, RECORDED_LATER = 12, 21
 """The days with a record of changes, sealed and not."""
 PREFIX = "akinon/audit-events/"
 EVERYTHING = Filters()
-NOBODY = Run(dag_id=None, task_id=None, run_id=None, try_number=None)
+NOBODY = Run(dag_id=None, task_id=None, run_id=None, map_index=None, try_number=None)
 
 PRIVATE_PEM, _ANOTHER_PEM = (
     Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()

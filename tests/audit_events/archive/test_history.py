@@ -457,7 +457,7 @@ class History(RuleBasedStateMachine):
             return archive(export, target, {}, self.run())
 
     def run(self) -> Run:
-        return Run(dag_id="d", task_id="t", run_id=str(next(self.runs)), try_number=1)
+        return Run(dag_id="d", task_id="t", run_id=str(next(self.runs)), map_index=-1, try_number=1)
 
     def verdicts(self, place: Place) -> dict[str, Verdict]:
         kept, now = self.kept[place], self.api.within(WINDOWS[self.places.index(place)])

@@ -64,7 +64,7 @@ RECEIPT = Receipt(
     changed=[ChangedEvent(uuid=UUIDS[0], fields=["url", "user.pk"])],
     vanished=[UUIDS[1]],
     provider_version="1.0",
-    run=Run(dag_id="d", task_id="t", run_id="r", try_number=1),
+    run=Run(dag_id="d", task_id="t", run_id="r", map_index=-1, try_number=1),
     verified_at=END,
     previous=[HASHES[3]],
     not_proved=list(NOT_PROVED),

@@ -68,7 +68,7 @@ def seal_of(number: int, previous: str | None) -> Seal:
         losses=["logs/2.jsonl.gz"],
         chains=[ListedChain(source=Source(host="shop.example.com", remote_id=2), filters={}, number=0, head=None)],
         provider_version="1.0",
-        run=Run(dag_id="d", task_id="t", run_id="r", try_number=1),
+        run=Run(dag_id="d", task_id="t", run_id="r", map_index=-1, try_number=1),
         sealed_at=START,
         signed_by=None,
         signature=None,
@@ -266,7 +266,7 @@ FIELDS: dict[str, Any] = {
     "gaps": [],
     "overlaps": [],
     "provider_version": "2.0",
-    "run": Run(dag_id=None, task_id=None, run_id=None, try_number=None),
+    "run": Run(dag_id=None, task_id=None, run_id=None, map_index=None, try_number=None),
     "sealed_at": START + DAY,
     "signed_by": str(OTHER.public),
 }

@@ -30,7 +30,7 @@ from tests.support.sealed import KEY, PREFIX, api_of, verify
 START = datetime(2024, 11, 4, tzinfo=UTC)
 DAYS = 60
 """With events."""
-NOBODY = Run(dag_id=None, task_id=None, run_id=None, try_number=None)
+NOBODY = Run(dag_id=None, task_id=None, run_id=None, map_index=None, try_number=None)
 
 
 @pytest.fixture

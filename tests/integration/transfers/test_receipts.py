@@ -225,10 +225,10 @@ def test_nothing_of_persons_and_no_secret(
 
 
 def test_the_task_is_told(s3: LocalS3, filled: Span, bucket: str) -> None:
-    """The receipt names the DAG, the task, the run and the try that wrote it."""
+    """The receipt names the DAG, the task, the run, the mapped instance and the try that wrote it."""
 
     class Instance:
-        dag_id, task_id, try_number = "audit", "export", 2
+        dag_id, task_id, map_index, try_number = "audit", "export", 5, 2
 
     context = {"ti": Instance(), "run_id": "scheduled__2026-02-01"}
     execute(context, s3_bucket=bucket, start=filled.start, end=filled.end)
@@ -238,6 +238,7 @@ def test_the_task_is_told(s3: LocalS3, filled: Span, bucket: str) -> None:
         "dag_id": "audit",
         "task_id": "export",
         "run_id": "scheduled__2026-02-01",
+        "map_index": 5,
         "try_number": 2,
     }
 
