@@ -1,8 +1,8 @@
-"""``python -m airflow_provider_akinon verify``: verify an archive, without Airflow.
+"""``akinon-audit``, or ``python -m airflow_provider_akinon``: verify an archive, or look at an account's API.
 
-Needs S3 and nothing else: neither a configured Airflow, nor Akinon's API. Prints what it found on standard output,
-and progress on standard error where that is a terminal. Exits 0 where nothing is wrong, 1 where something is, and 2
-where it could not look.
+``verify`` needs S3 and nothing else: neither a configured Airflow, nor Akinon's API. ``probe`` needs the API, and
+Airflow only where a connection is given by its id. Prints what it found on standard output, and progress on standard
+error where that is a terminal. Exits 0 where nothing is wrong, 1 where something is, and 2 where it could not look.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -30,6 +32,9 @@ from airflow_provider_akinon.audit_events.signing import PublicKey
 from airflow_provider_akinon.audit_events.verification import Expected, Progress, verify_archive
 from airflow_provider_akinon.audit_events.window import format_instant, parse_instant
 
+if TYPE_CHECKING:
+    from airflow_provider_akinon.audit_events.settings import Settings
+
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 _DESCRIPTION = """\
@@ -37,6 +42,16 @@ Read an archive of audit events again and say, for each window, whether it is
 what was stored: every seal, every receipt, and every byte of the objects.
 Nothing is changed, and Akinon's API is not asked.
 """
+
+_PROBE = """\
+Look at an account's API with at most 40 small requests that only read: which base
+URL and key it takes, which parameters it heeds, whether its counts mean what was
+asked, how it shows times, and how it refuses. Each line says what follows for the
+export; a mark before it, that an export can fail of it. No line holds the key, the
+host, or a value of an event.
+"""
+
+KEY_VARIABLE = "AKINON_API_KEY"
 
 _EPILOG = """\
 what is found:
@@ -59,8 +74,8 @@ exit status:
   0  nothing is wrong        1  something is wrong        2  it could not look
 
 examples:
-  python -m airflow_provider_akinon verify s3://audit-archive/akinon/audit-events
-  python -m airflow_provider_akinon verify s3://audit-archive/akinon/audit-events \\
+  akinon-audit verify s3://audit-archive/akinon/audit-events
+  akinon-audit verify s3://audit-archive/akinon/audit-events \\
       --from 2026-03-01 --to 2026-04-01 --public-key seal.pub.pem --head 3f0c…
 
 Credentials, region and endpoint are found as the AWS command line finds them.
@@ -73,6 +88,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # not every terminal knows every character
     options = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    return run(options)
+
+
+def _probe(options: argparse.Namespace) -> int:
+    """Look at an account's API."""
+    # What verifying has no use for.
+    from airflow_provider_akinon.audit_events.probing import probe, shown_lines
+
+    try:
+        found = probe(_settings(options))
+    except AkinonError as error:
+        print(f"It could not be looked at: {shown(str(error), None)}", file=sys.stderr)
+        return 2
+    if options.json:
+        print(json.dumps(found.as_dict(), indent=2))
+    else:
+        print("\n".join(shown(line, None) for line in shown_lines(found)))
+    return 1 if any(line.is_bad for line in found.lines) else 0
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    """Return the settings of a connection of Airflow, or of a host with the key from the environment."""
+    if options.conn_id:
+        from airflow_provider_akinon.hooks.akinon import AkinonHook
+
+        return AkinonHook(options.conn_id).settings
+    key = os.environ.get(KEY_VARIABLE)
+    if not key:
+        raise InvalidInput(f"{KEY_VARIABLE} is not set; put the API key there, or give --conn-id")
+    from airflow_provider_akinon.audit_events.settings import Settings
+
+    extra = {"remote_id": options.remote_id, "auth_scheme": options.auth_scheme}
+    return Settings.parse(host=options.host, password=key, extra=extra)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    """Verify an archive."""
     try:
         bucket, prefix = _place(options.archive, options.profile, options.endpoint_url)
         expected = Expected(
@@ -96,8 +149,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m airflow_provider_akinon",
-        description="The archive of audit events, without Airflow.",
+        prog="akinon-audit",
+        description="The archive of audit events, and the API that they come from.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -139,7 +192,25 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--quiet", "-q", action="store_true", help="show no progress")
     verify.add_argument("--profile", help="of the AWS configuration")
     verify.add_argument("--endpoint-url", metavar="URL", help="of another S3 than Amazon's")
+    verify.set_defaults(run=_verify)
+    _add_probe(commands)
     return parser
+
+
+def _add_probe(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    probe = commands.add_parser(
+        "probe",
+        help="look at an account's API and say what follows for the export",
+        description=_PROBE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    where = probe.add_mutually_exclusive_group(required=True)
+    where.add_argument("--conn-id", help="the id of an Akinon connection of this machine's Airflow")
+    where.add_argument("--host", help=f"the API's host; the key is taken from the environment, {KEY_VARIABLE}")
+    probe.add_argument("--remote-id", help="with --host: the number in the path, or none (default: 1)")
+    probe.add_argument("--auth-scheme", help="with --host: the word before the key, or none (default: Token)")
+    probe.add_argument("--json", action="store_true", help="print one JSON document, for a bug report")
+    probe.set_defaults(run=_probe)
 
 
 def _place(url: str, profile: str | None, endpoint_url: str | None) -> tuple[Bucket, str]:

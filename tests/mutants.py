@@ -55,7 +55,7 @@ _UNIT = "tests/audit_events"
 _WHOLE = "tests/integration"
 
 NEAREST = {
-    "__main__": [f"{_WHOLE}/test_verify_command.py"],
+    "__main__": [f"{_WHOLE}/test_verify_command.py", f"{_WHOLE}/test_probe_command.py"],
     "archive_access": [f"{_WHOLE}/transfers/test_keeping.py", f"{_WHOLE}/operators/test_sealing.py"],
     "connection_form": ["tests/test_provider_info.py"],
     "get_provider_info": ["tests/test_provider_info.py"],
@@ -92,6 +92,8 @@ NEAREST = {
     "audit_events/path_walk": [f"{_UNIT}/redaction"],
     "audit_events/pace": [f"{_WHOLE}/audit_events/api/test_client.py"],
     "audit_events/parquet": [f"{_UNIT}/formats/test_parquet.py"],
+    "audit_events/precision": [f"{_UNIT}/export/test_precision.py"],
+    "audit_events/probing": [f"{_WHOLE}/test_probe_command.py"],
     "audit_events/place": [f"{_UNIT}/archive/test_archive.py"],
     "audit_events/proxies": [f"{_UNIT}/api/test_proxies.py"],
     "audit_events/reading": [f"{_UNIT}/export"],

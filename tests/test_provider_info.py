@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,26 @@ def schema(name: str) -> dict[str, Any]:
     """Return a JSON schema that Airflow ships."""
     found: dict[str, Any] = json.loads((AIRFLOW / name).read_text(encoding="utf-8"))
     return found
+
+
+def the_entry_point() -> EntryPoint:
+    """Return what Airflow finds the provider by."""
+    [entry] = [
+        entry
+        for entry in entry_points(group="apache_airflow_provider")
+        if entry.value.startswith("airflow_provider_akinon.")
+    ]
+    return entry
+
+
+def test_airflow_s_list_of_providers_links_to_the_documentation() -> None:
+    """Without such an address of ours it links to a page on Airflow's own site, which has none of this provider."""
+    entry = the_entry_point()
+    assert entry.dist
+    urls = dict(url.split(", ", 1) for url in entry.dist.metadata.get_all("Project-URL") or [])
+
+    assert urls["Documentation"].startswith("https://")
+    assert "://" not in get_provider_info()["description"]
 
 
 def test_the_metadata_is_valid() -> None:
@@ -56,11 +76,7 @@ def test_the_connection_form_is_valid() -> None:
 
 def test_the_entry_point_is_the_distributions() -> None:
     """Airflow refuses a provider whose package name is not its distribution's."""
-    [entry] = [
-        entry
-        for entry in entry_points(group="apache_airflow_provider")
-        if entry.value.startswith("airflow_provider_akinon.")
-    ]
+    entry = the_entry_point()
 
     assert entry.load() is get_provider_info
     assert entry.dist is not None

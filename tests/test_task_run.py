@@ -191,6 +191,7 @@ EXAMPLES: list[AkinonError] = [
     errors.RedirectRefused("x"),
     errors.UnrequestedEvent("x"),
     errors.IncompleteWindow("x", expected=1, read=0),
+    errors.MeaninglessCount("x", expected=1, read=0),
     errors.ForeignObject("x"),
     errors.ObjectAltered("x"),
     errors.SourceChanged("x", changed=1, vanished=0),

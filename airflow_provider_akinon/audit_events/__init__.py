@@ -4,7 +4,7 @@ The flow is one way: ``window → pages → proved events → less what is store
 seal``. Where to look:
 
 - What is asked, and of whom: `window`, `filters`, `settings`, by which `proxies`, with which `secret_headers`. Only
-  `api` sends HTTP, at the `pace` that is allowed, within the `limits` of a request.
+  `api` sends HTTP, at the `pace` that is allowed, within the `limits` of a request. Its times have a `precision`.
 - What comes: `records`, by the steps of `slices`, which `reading` takes in order and `export` proves complete. What
   cannot be read is named by `unreadable`.
 - What is stored: `encoding`, `parquet`, less what `redaction` removes: where its paths lead (`path_walk`), and what
@@ -16,6 +16,7 @@ seal``. Where to look:
 - What looks at it again: `verification`, and with the API `reconciling`. They and `sealing` see what `inventory`
   lists, judge a window by its `evidence` and a `series` by what it leaves out (`coverage`), and report `findings`.
 - What does several things at a time, and waits for none of them: `in_threads`.
+- What looks at how an API behaves: `probing`.
 - What waits for events: `waiting`, `arrivals`.
 - What can go wrong: `errors`, whose messages show what others wrote by `foreign_text`, and by `secrecy` no secret;
   `advice` says what to change after a refusal.

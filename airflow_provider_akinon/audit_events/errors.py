@@ -17,6 +17,7 @@
     │   ├── RedirectRefused     a redirect that would take the key to another server          permanent
     │   └── UnrequestedEvent    a record outside the window or the filters that were asked    permanent
     ├── IncompleteWindow        the numbers do not prove that every event was read
+    │   └── MeaninglessCount    what the API counts is not how many events it gives
     └── ArchiveError            what is stored in S3 is not, or may not become, what it should permanent
         ├── ForeignObject       it is not an export of this window, source and filters        permanent
         ├── ObjectAltered       its bytes are not those that its receipt tells                permanent
@@ -174,6 +175,10 @@ class IncompleteWindow(AkinonError):
         self.expected = expected
         self.read = read
         self.slices = slices
+
+
+class MeaninglessCount(IncompleteWindow):
+    """The API's count is not that of the events in the window, as it said more than once: it proves nothing."""
 
 
 class ArchiveError(AkinonError):

@@ -17,6 +17,7 @@ from airflow_provider_akinon.audit_events.errors import ArchiveError
 from airflow_provider_akinon.audit_events.findings import Problem, Status
 from airflow_provider_akinon.audit_events.inventory import Inventory
 from airflow_provider_akinon.audit_events.place import first_and_number
+from airflow_provider_akinon.audit_events.precision import shown_unit
 from airflow_provider_akinon.audit_events.receipt import Receipt, receipt_key
 from airflow_provider_akinon.audit_events.seal import ChainName, SealedReceipt
 from airflow_provider_akinon.audit_events.seal_chain import SealChain, status_of
@@ -201,10 +202,12 @@ def _contradiction(receipt: Receipt) -> str | None:
     if receipt.object is None and (counts.lines or not (receipt.changed or receipt.vanished)):
         return "it has no object, and records nothing"
     window = receipt.window.as_window()
+    shown = [instant for instant in (receipt.first_timestamp, receipt.last_timestamp) if instant is not None]
+    unit = max(MILLISECOND, shown_unit(shown))
     for instant in (receipt.first_timestamp, receipt.last_timestamp):
         if (instant is None) is (counts.lines > 0):
             return f"{counts.lines} events, the first of {receipt.first_timestamp}"
-        if instant is not None and not window.contains(instant, MILLISECOND):
+        if instant is not None and not window.contains(instant, unit):
             return f"an event of {format_instant(instant)} in the window {window}"
     return None
 

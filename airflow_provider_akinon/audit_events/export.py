@@ -36,7 +36,7 @@ from airflow_provider_akinon.audit_events.records import parse_events
 from airflow_provider_akinon.audit_events.redaction import Redaction
 from airflow_provider_akinon.audit_events.secrecy import keeping_secret
 from airflow_provider_akinon.audit_events.settings import Settings
-from airflow_provider_akinon.audit_events.slices import PagesOfEvents
+from airflow_provider_akinon.audit_events.slices import PagesOfEvents, meaningless
 from airflow_provider_akinon.audit_events.window import Window
 
 SLICE_EVENTS = 1000
@@ -115,17 +115,26 @@ def _proved(reader: Reader, format: Format) -> tuple[Draft, Count]:  # noqa: A00
     try:
         allowance = MENDING_REQUESTS + 5 * reader.requests
         count = first = reader.closing_count
+        tried = stood_still = False
         while count.events != draft.lines.count or any(slice_.fell for slice_ in draft.slices):
             moved = _moved(draft, reader)
             if reader.requests > allowance:
                 raise _incomplete(window, draft.lines.count, moved, first, count)
+            differing = [(slice_, read) for slice_, counted, read in moved if counted != read]
+            if differing and not tried:
+                tried = True
+                _require_movement(reader, *differing[0])
             if moved:
                 mended = Draft.write(_mended(draft, reader, [slice_ for slice_, _, _ in moved]), format)
                 draft.file.close()
                 draft = mended
                 count = reader.closing_count
             else:
-                count = reader.count()
+                before, count = count, reader.count()
+                if count.events == before.events and count.events != draft.lines.count:
+                    if stood_still:
+                        raise meaningless(window, count.events, draft.lines.count)
+                    stood_still = True
         _require_distinct(draft.lines)
     except BaseException:
         draft.file.close()
@@ -223,6 +232,19 @@ def _moved(draft: Draft, reader: Reader) -> list[tuple[Window, int, int]]:
         for slice_, count in zip(draft.slices, counts, strict=True)
         if slice_.fell or slice_.count != count
     ]
+
+
+def _require_movement(reader: Reader, window: Window, read: int) -> None:
+    """Make sure that a slice of which the API counts another number than was read is one that moves.
+
+    :raises MeaninglessCount: it gives as many events as before, and counts another number, twice.
+    """
+    for _ in range(2):
+        again = sum(stretch.events.count for stretch in reader.read([window]))
+        [count] = reader.counts([window])
+        if again != read or count == read:
+            return
+    raise meaningless(window, count, read)
 
 
 def _mended(draft: Draft, reader: Reader, moved: Iterable[Window]) -> Generator[Stretch, None, None]:

@@ -23,8 +23,8 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import IO
 
@@ -32,8 +32,9 @@ from airflow_provider_akinon.audit_events.encoding import Block
 from airflow_provider_akinon.audit_events.errors import IncompleteWindow
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.in_threads import in_threads
+from airflow_provider_akinon.audit_events.precision import Precision
 from airflow_provider_akinon.audit_events.redaction import Redaction
-from airflow_provider_akinon.audit_events.slices import PagesOfEvents, Part, read_part
+from airflow_provider_akinon.audit_events.slices import PagesOfEvents, Part, meaningless, read_part, require_meaning
 from airflow_provider_akinon.audit_events.window import Window
 
 SLICE_PAGES = 32
@@ -51,6 +52,8 @@ is one too many."""
 ADAPTATION = 0.25
 """Threads at work that each step adds or takes away: as many as four steps ask for, the number changes by one."""
 
+DOUBTS = 3
+"""Times that counts of a slice and of its parts may differ, as events came or went, before nobody looks again."""
 MOST_GROWTH = 1000
 """Events that may come while a window is read, beside as many as it held at first."""
 
@@ -93,6 +96,9 @@ class Reader:
         self._closing_count: Count | None = None
         self._counting = threading.Lock()
         self._trust_order = True
+        self._precision = Precision()
+        self._is_tried = False
+        self._doubts_left = DOUBTS
 
     @property
     def closing_count(self) -> Count:
@@ -125,7 +131,7 @@ class Reader:
         :raises IncompleteWindow: see `slices.read_part`.
         """
         with tempfile.TemporaryFile(prefix="akinon-audit-events-") as file:
-            frontier = _Frontier([_Slice(window, _Due(0, 1)) for window in windows], self.threads, _Shelf(file))
+            frontier = _Frontier([_Slice(window, _Due(window)) for window in windows], self.threads, _Shelf(file))
             threads = [
                 threading.Thread(target=self._work, args=(frontier,), name=f"akinon-read-{number}", daemon=True)
                 for number in range(self.threads)
@@ -147,21 +153,58 @@ class Reader:
         try:
             while (slice_ := frontier.take()) is not None:
                 started, computing = time.perf_counter(), time.thread_time()
-                part = read_part(self.api, slice_.window, self.filters, trust_order=self._trust_order)
+                part = read_part(
+                    self.api, slice_.window, self.filters, self._precision, trust_order=self._trust_order
+                )
                 block = Block.of(part.events, self.redaction)
                 frontier.adapt(time.perf_counter() - started, time.thread_time() - computing)
                 with self._counting:
                     if not self.requests:
                         self.first_count = part.count
                     self.requests += part.requests
-                    fell = slice_.due.fell_short(part.count)
+                    missing = slice_.due.missing(part.count)
+                    fell = missing > 0
                     if fell or not part.ordered:
                         self._trust_order = False
+                self._try_count(slice_.window, part)
+                if missing:
+                    self._require_parts_to_sum(slice_.due)
                 if not frontier.put(slice_, part, block, fell=fell, trust_order=self._trust_order):
                     frontier.close(self.count())
         except BaseException as error:
             # Also a disk that is full: whoever consumes would wait for this thread for ever.
             frontier.fail(error)
+
+    def _try_count(self, window: Window, part: Part) -> None:
+        """Compare the API's count with the first events that one page shows whole, once for each reader.
+
+        :raises MeaninglessCount: they differ, again and again.
+        """
+        if self._is_tried or part.rest is None or not 0 < len(part.events) < part.page_size:
+            return
+        self._is_tried = True
+        front = Window(window.start, part.rest.start)
+        requests = require_meaning(self.api, front, self.filters, self._precision)
+        with self._counting:
+            self.requests += requests
+
+    def _require_parts_to_sum(self, due: _Due) -> None:
+        """Make sure that the counts of a slice's parts differ from the slice's own since events came or went.
+
+        :raises MeaninglessCount: the slice's count stands still, and twice is not theirs.
+        """
+        with self._counting:
+            self._doubts_left -= 1
+            if self._doubts_left < 0:
+                return
+        for _ in range(2):
+            before = self._count(due.whole)
+            if before == due.total:
+                return
+            parts = sum(map(self._count, due.parts))
+            if parts == before or self._count(due.whole) != before:
+                return
+        raise meaningless(due.whole, before, parts)
 
     def _count(self, window: Window) -> int:
         with self._counting:
@@ -182,16 +225,35 @@ class Reader:
 
 @dataclass(slots=True)
 class _Due:
-    """How many events some slices together should hold at least: what a step had left, however it was cut."""
+    """How many events some slices together should hold: what a step had left, however it was cut."""
 
-    events: int
-    slices: int
+    whole: Window
+    """What the step read the front of."""
+    count: int | None = None
+    """What the API counted there then, None where nothing was read."""
+    front: int = 0
+    """Events that the step read."""
+    slices: Sequence[Window] = ()
+    counts: list[int] = field(default_factory=list)
 
-    def fell_short(self, count: int) -> bool:
-        """Note what one of the slices holds; tell whether it was the last, and all of them hold too few."""
-        self.events -= count
-        self.slices -= 1
-        return self.slices == 0 and self.events > 0
+    def missing(self, count: int) -> int:
+        """Note what one of the slices holds; return how many are missing after the last, below 0 for too many."""
+        self.counts.append(count)
+        if self.count is None or len(self.counts) < len(self.slices):
+            return 0
+        return self.count - self.total
+
+    @property
+    def total(self) -> int:
+        """Events of the front and of the slices together."""
+        return self.front + sum(self.counts)
+
+    @property
+    def parts(self) -> list[Window]:
+        """What tiles the whole: the front, where there was one, and the slices."""
+        start = self.slices[0].start
+        front = [Window(self.whole.start, start)] if start > self.whole.start else []
+        return [*front, *self.slices]
 
 
 @dataclass(slots=True, eq=False)
@@ -302,6 +364,7 @@ class _Frontier:
             self._unread -= 1
             self._at_work -= 1
             here: list[_Slice] = []
+            whole = slice_.window
             fell = fell or slice_.fell
             if part.rest is None or part.rest.start > slice_.window.start:
                 if part.rest is not None:
@@ -311,8 +374,8 @@ class _Frontier:
                 self._held += block.count
                 here.append(slice_)
             if part.rest is not None:
-                windows = part.rest.split(self._cuts(part, trust_order))
-                due = _Due(part.left, len(windows))
+                windows = part.rest.split(self._cuts(part, trust_order), part.unit)
+                due = _Due(whole, part.count, len(part.events), windows)
                 here.extend(_Slice(window, due, fell=fell and slice_.read is None) for window in windows)
                 self._unread += len(windows)
             # This thread comes for one of the unread slices itself.

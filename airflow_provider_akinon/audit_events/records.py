@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from typing import Annotated, NamedTuple, TypeVar, cast
 
 import msgspec
@@ -22,8 +22,9 @@ import msgspec
 from airflow_provider_akinon.audit_events.errors import ProtocolError, UnreadableRecord, UnrequestedEvent
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.foreign_text import shown
+from airflow_provider_akinon.audit_events.precision import shown_unit
 from airflow_provider_akinon.audit_events.unreadable import require_readable, unreadable
-from airflow_provider_akinon.audit_events.window import MILLISECOND, Window, format_instant
+from airflow_provider_akinon.audit_events.window import MINUTE, Window, format_instant
 
 T = TypeVar("T")
 
@@ -130,17 +131,11 @@ class _Filtered(msgspec.Struct, frozen=True):
     object_id: msgspec.Raw = msgspec.Raw(b"null")
 
 
-class _Timestamp(msgspec.Struct, frozen=True):
-    timestamp: str
-
-
 _decode_fields = msgspec.json.Decoder(_Fields).decode
 _decode_many_fields = msgspec.json.Decoder(_Fields).decode_lines
 _decode_filtered = msgspec.json.Decoder(_Filtered).decode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _scan = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
-_decode_timestamp = msgspec.json.Decoder(_Timestamp).decode
-_FRACTION = re.compile(r"\.([0-9]+)")
 _PIECE = 4 * 1024
 _MOST_FILTERED = 64 * 1024
 """Bytes of a field that is compared with a filter: a user is an object of some fields."""
@@ -177,8 +172,10 @@ def parse_events(lines: list[bytes]) -> list[Event]:
         return [parse_event(line, place) for place, line in enumerate(lines, 1)]
 
 
-def parse_requested_events(page: Page, window: Window, filters: Filters) -> list[Event]:
+def parse_requested_events(page: Page, window: Window, filters: Filters, unit: timedelta = MINUTE) -> list[Event]:
     """Return the events of a page, each checked against what was asked for.
+
+    :param unit: the most that the API may have cut the times by that it shows.
 
     :raises ProtocolError: see `parse_event`; or a uuid is not a UUID in its usual form.
     :raises UnrequestedEvent: one lies outside ``window``, or does not match ``filters``.
@@ -188,11 +185,11 @@ def parse_requested_events(page: Page, window: Window, filters: Filters) -> list
     except UnreadableRecord as error:
         raise error.asked_for(str(window)) from error
     asked = filters.as_dict()
+    start, end = window.start, window.end
+    resolution = cache(lambda: min(unit, shown_unit(event.timestamp for event in events)))
     for event in events:
         _require_uuid(event)
-        if not window.start <= event.timestamp < window.end and not window.contains(
-            event.timestamp, _resolution(event.line)
-        ):
+        if not start <= event.timestamp < end and not window.contains(event.timestamp, resolution()):
             raise UnrequestedEvent(
                 f"The API returned event {event.uuid} of {format_instant(event.timestamp)}, "
                 f"outside the window {window} that was asked for"
@@ -228,12 +225,6 @@ def _require_uuid(event: Event) -> None:
             f"The API returned an event whose uuid '{shown(event.uuid)}' is not a UUID of 36 characters, by which "
             "events are told apart. Check Host"
         )
-
-
-def _resolution(line: bytes) -> timedelta:
-    """Return how much a record's timestamp may have lost: one of at most three digits may be a longer one, cut."""
-    fraction = _FRACTION.search(_tolerant(_decode_timestamp, line).timestamp)
-    return MILLISECOND if fraction is None or len(fraction[1]) <= 3 else timedelta(0)
 
 
 def members(text: bytes) -> dict[str, bytes]:

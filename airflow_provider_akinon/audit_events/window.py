@@ -17,6 +17,8 @@ from pendulum.tz.exceptions import InvalidTimezone
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 
 MILLISECOND = timedelta(milliseconds=1)
+MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
 
 
 def parse_instant(field: str, value: object) -> datetime:
@@ -66,7 +68,17 @@ def parse_timezone(field: str, value: object) -> tzinfo:
 
 def floor_to_millisecond(instant: datetime) -> datetime:
     """Return the start of the millisecond that ``instant`` lies in."""
-    return instant - timedelta(microseconds=instant.microsecond % 1000)
+    return floor_to(instant, MILLISECOND)
+
+
+def floor_to(instant: datetime, unit: timedelta) -> datetime:
+    """Return the start of the ``unit``, which divides a day and counts from midnight, that ``instant`` lies in."""
+    return instant - timedelta(microseconds=microseconds_of_day(instant) % (unit // timedelta(microseconds=1)))
+
+
+def microseconds_of_day(instant: datetime) -> int:
+    """Return the microseconds since midnight."""
+    return ((instant.hour * 60 + instant.minute) * 60 + instant.second) * 1_000_000 + instant.microsecond
 
 
 def format_instant(instant: datetime) -> str:
@@ -119,18 +131,18 @@ class Window:
         end = local.add(days=period.days, seconds=period.seconds, microseconds=period.microseconds)
         return cls.parse(local, end)
 
-    def split(self, parts: int) -> list[Window]:
-        """Return at most ``parts`` windows of about equal length that tile this one, cut on whole milliseconds.
+    def split(self, parts: int, unit: timedelta = MILLISECOND) -> list[Window]:
+        """Return at most ``parts`` windows of about equal length that tile this one, cut on whole units.
 
-        On milliseconds, as the API may show no more of what its database holds: an edge inside one would part
-        events that look alike. Only a window within one millisecond comes back whole.
+        ``unit`` is what the API may cut the times to that it shows: an edge inside one would part events that look
+        alike. Only a window within one unit comes back whole.
         """
         if parts == 1:
             return [self]
         span = self.end - self.start
-        cuts = (floor_to_millisecond(self.start + span * number / parts) for number in range(1, parts))
-        # The first whole millisecond can always be a cut, however short the window is.
-        first = floor_to_millisecond(self.start) + MILLISECOND
+        cuts = (floor_to(self.start + span * number / parts, unit) for number in range(1, parts))
+        # The first whole unit can always be a cut, however short the window is.
+        first = floor_to(self.start, unit) + unit
         edges = [self.start, *(min(max(first, cut), self.end) for cut in cuts), self.end]
         return [Window(start, end) for start, end in pairwise(edges) if start < end]
 

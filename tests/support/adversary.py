@@ -36,6 +36,8 @@ MICROSECOND = timedelta(microseconds=1)
 MILLISECOND = timedelta(milliseconds=1)
 START = datetime(2025, 1, 1, tzinfo=UTC)
 
+_MIDNIGHT = datetime(1970, 1, 1, tzinfo=UTC)
+
 Shape = Literal["spread", "bursts", "second", "millisecond", "instant", "edges", "hour"]
 Place = Literal["window", "asked", "behind", "ahead", "outside"]
 WHITE = ("", " ", "\n  ", "\t")
@@ -88,6 +90,8 @@ class World:
     """The page's size whatever ``limit`` says."""
     milliseconds: bool = False
     """Whether timestamps are shown cut to milliseconds."""
+    unit: timedelta | None = None
+    """What timestamps are shown cut to, where that is not milliseconds."""
     arrivals: int = 0
     """Requests that bring new events before the API is quiet."""
     arriving: int = 1
@@ -105,6 +109,11 @@ class World:
     ignored: tuple[str, ...] = ()
     """Parameters that are ignored: ``user``, ``content_type``, ``object_id``, ``timestamp``."""
 
+    def shown(self, moment: datetime) -> datetime:
+        """Return what is shown of a moment."""
+        unit = MILLISECOND if self.milliseconds else self.unit or MICROSECOND
+        return moment - (moment - _MIDNIGHT) % unit
+
     @property
     def page(self) -> int:
         """The size of the API's pages."""
@@ -115,7 +124,7 @@ class World:
         rng = random.Random(self.seed)
         start, end = self.window.start, self.window.end
         around = [start - timedelta(days=1), start - MICROSECOND, end, end + timedelta(days=1)]
-        return sorted(_row(rng, moment, self.milliseconds) for moment in [*self._moments(rng), *around])
+        return sorted(_row(rng, moment, self.shown(moment)) for moment in [*self._moments(rng), *around])
 
     def _moments(self, rng: random.Random) -> Iterator[datetime]:
         """Yield the timestamps of the events in the window."""
@@ -176,8 +185,7 @@ class AdversarialApi:
     def wanted(self) -> list[Row]:
         """Return the rows asked for that existed when the last count was made, ordered as they have to be stored."""
         rows = [row for row in self._counted if row.matches(self.world.window, self.world.filters)]
-        cut = self.world.milliseconds
-        return sorted(rows, key=lambda row: (floor_to_millisecond(row.moment) if cut else row.moment, row.uuid))
+        return sorted(rows, key=lambda row: (self.world.shown(row.moment), row.uuid))
 
     def count(self, window: Window, filters: Filters) -> int:
         """Return how many events of ``window`` match, asked for as the real client does."""
@@ -272,7 +280,7 @@ class AdversarialApi:
         for _ in range(self.world.arriving):
             equal = near and self._rng.random() < 0.3
             moment = self._rng.choice(near).moment if equal else _between(self._rng, start, end)
-            insort(self._rows, _row(self._rng, moment, self.world.milliseconds))
+            insort(self._rows, _row(self._rng, moment, self.world.shown(moment)))
 
     def _where(self, asked: Window) -> tuple[datetime, datetime]:
         """Return the span in which events arrive or vanish now."""
@@ -302,18 +310,18 @@ def _between(rng: random.Random, start: datetime, end: datetime) -> datetime:
     return start + rng.randrange((end - start) // MICROSECOND) * MICROSECOND
 
 
-def _shown(moment: datetime, milliseconds: bool) -> str:
-    """Return a moment as Django writes it, with microseconds or cut to milliseconds, where it has any."""
-    text = moment.replace(tzinfo=None).isoformat()
-    return (text[:23] if milliseconds else text) + "Z"
+def _text(shown: datetime) -> str:
+    """Return a moment as Django writes it, with microseconds or milliseconds where it has any."""
+    text = shown.replace(tzinfo=None).isoformat()
+    return (text if shown.microsecond % 1000 else text[:23]) + "Z"
 
 
-def _row(rng: random.Random, moment: datetime, milliseconds: bool) -> Row:
+def _row(rng: random.Random, moment: datetime, shown: datetime) -> Row:
     """Return a row with numbers and text that a careless copy would change."""
     uuid = str(uuids.UUID(int=rng.getrandbits(128), version=4))
     user, content_type, object_id = rng.choice((1, 2, None)), rng.choice((1, 2)), rng.choice((1, 10**30, None))
     fields: list[tuple[str, ...]] = [
-        ('"timestamp"', ":", f'"{_shown(moment, milliseconds)}"'),
+        ('"timestamp"', ":", f'"{_text(shown)}"'),
         ('"uuid"', ":", f'"{uuid}"'),
         ('"user"', ":", *_user(rng, user)),
         ('"content_type"', ":", str(content_type)),
