@@ -21,11 +21,11 @@ from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.window import Window
 from tests.support.adversary import FOREVER, MICROSECOND, MILLISECOND, START, AdversarialApi, World, assert_exact
-from tests.support.examples import EXAMPLES
+from tests.support.examples import SOME_EXAMPLES
 
-thorough = settings(max_examples=EXAMPLES)
+thorough = settings(max_examples=SOME_EXAMPLES)
 # Where each example takes all the requests that mending may take.
-costly = settings(max_examples=max(10, EXAMPLES // 20))
+costly = settings(max_examples=max(10, SOME_EXAMPLES // 20))
 
 SPANS = [
     timedelta(days=365),

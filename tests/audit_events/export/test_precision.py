@@ -13,7 +13,7 @@ from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.precision import DAY, Precision, shown_unit
 from airflow_provider_akinon.audit_events.window import Window
 from tests.support.adversary import MICROSECOND, MILLISECOND, START, AdversarialApi, World, assert_exact
-from tests.support.examples import EXAMPLES
+from tests.support.examples import SOME_EXAMPLES
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 UNITS = [100 * MILLISECOND, SECOND, MINUTE]
@@ -81,7 +81,7 @@ def test_whole_times_that_are_whole_by_chance() -> None:
     assert max(int(asked.get("page", 1)) for asked in api.asked) <= 5
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=SOME_EXAMPLES)
 @given(
     st.sampled_from([*UNITS, 10 * SECOND, HOUR]),
     st.sampled_from(["spread", "bursts", "second", "instant", "edges", "hour"]),

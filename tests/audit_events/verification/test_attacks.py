@@ -31,7 +31,7 @@ from airflow_provider_akinon.audit_events.receipt import Span
 from airflow_provider_akinon.audit_events.reconciling import Reconciler
 from airflow_provider_akinon.audit_events.seal import Seal, SealedReceipt
 from airflow_provider_akinon.audit_events.window import Window
-from tests.support.examples import EXAMPLES
+from tests.support.examples import SOME_EXAMPLES
 from tests.support.memory_archive import (
     DAY,
     PERIOD,
@@ -627,7 +627,7 @@ ACTS = (
 
 
 @pytest.mark.hypothesis
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=SOME_EXAMPLES)
 @given(data=st.data())
 def test_whatever_an_attacker_does_is_found(data: st.DataObject) -> None:
     """Of each sealed key that is not what it was, and of each that was added to sealed time, something is said."""
