@@ -184,7 +184,7 @@ class Reader:
             return
         self._is_tried = True
         front = Window(window.start, part.rest.start)
-        requests = require_meaning(self.api, front, self.filters, self._precision)
+        requests = require_meaning(self.api, front, self.filters, self._precision, page_size=part.page_size)
         with self._counting:
             self.requests += requests
 

@@ -117,10 +117,12 @@ def read_part(
     return _Step(api, filters, precision).read(window, trust_order)
 
 
-def require_meaning(api: PagesOfEvents, window: Window, filters: Filters, precision: Precision) -> int:
+def require_meaning(
+    api: PagesOfEvents, window: Window, filters: Filters, precision: Precision, *, page_size: int
+) -> int:
     """Make sure that the API counts what it gives of a window that holds less than a page; return the requests taken.
 
-    While it changes, it proves nothing.
+    While it changes, or fills a page by now, it proves nothing.
 
     :raises MeaninglessCount: the API gives the same events each time, and never as many as it counts.
     """
@@ -128,10 +130,11 @@ def require_meaning(api: PagesOfEvents, window: Window, filters: Filters, precis
     answers: list[_Answer] = []
     while len(answers) < TIMES:
         answers.append(step.ask(window))
-        if answers[-1].count == len(answers[-1].events):
+        given = len(answers[-1].events)
+        if answers[-1].count == given or given >= page_size:
             return step.requests
-    if len({each.uuids for each in answers}) == 1:
-        raise meaningless(window, answers[-1].count, len(answers[-1].events))
+    if len({answer.uuids for answer in answers}) == 1:
+        raise meaningless(window, answers[-1].count, given)
     return step.requests
 
 

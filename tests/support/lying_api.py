@@ -19,6 +19,7 @@ from airflow_provider_akinon.audit_events.window import Window
 from tests.support.adversary import MICROSECOND, START, AdversarialApi, World, assert_exact
 
 DAY = Window(START, START + timedelta(days=1))
+YEAR = Window(START, START + timedelta(days=365))
 CONSTANT = 60
 """Requests beside twice a window's pages."""
 
@@ -63,7 +64,7 @@ def refusal(api: AdversarialApi) -> MeaninglessCount | None:
 
 
 HONEST: dict[str, World] = {
-    "all in one half": World(events=500, window=Window(START, START + timedelta(days=365)), shape="hour"),
+    "all in one half": World(events=500, window=YEAR, shape="hour"),
     "clamped pages": World(events=3_000, most=20),
     "no more than a page": World(events=100),
     "two full pages at once": World(events=200, shape="instant", stable=False),
@@ -72,6 +73,7 @@ HONEST: dict[str, World] = {
     "bursts": World(events=3_000, shape="bursts"),
     "at the edges": World(events=1_000, shape="edges", stable=False),
     "arriving": World(events=3_000, arrivals=100),
+    "arriving until the first page is full": World(events=0, page_size=2, arrivals=2, arriving=2, window=YEAR),
     "arriving between count and rows": World(events=3_000, arrivals=100, between=True),
     "vanishing": World(events=3_000, departures=100),
     "swapped at the edges of pages": World(
