@@ -91,11 +91,12 @@ class Archived:
         """Return how many events any try of a run stored; without a run, this export alone."""
         if run.run_id is None:
             return self.added
-        mine = (run.dag_id, run.task_id, run.run_id)
+        mine = (run.dag_id, run.task_id, run.run_id, run.map_index)
         added = 0
         for each in self.window.objects:
             for receipt in each.receipts.values():
-                if (receipt.run.dag_id, receipt.run.task_id, receipt.run.run_id) == mine:
+                of = receipt.run
+                if (of.dag_id, of.task_id, of.run_id, of.map_index) == mine:
                     added += receipt.counts.lines
                     break
         return added
