@@ -1,6 +1,6 @@
 """Many deferred sensors on one triggerer: what they cost it, and the API. Airflow 3, PostgreSQL, the sandbox.
 
-``python benchmarks/deferred_sensors.py [SENSORS] [SECONDS]`` prints one JSON object. Every sensor looks each minute,
+``python -m benchmarks.deferred_sensors [SENSORS] [SECONDS]`` prints one JSON object. Every sensor looks each minute,
 for a user of its own. The sensors do not start on workers, which would take longer than the measuring: their tasks
 are put where a deferred sensor's are, with the trigger that the sensor hands over.
 """
@@ -17,11 +17,8 @@ from pathlib import Path
 
 import psutil
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "system"))
-
-from airflow_installation import AirflowInstallation
-
 from airflow_provider_akinon.sandbox import Sandbox
+from tests.support.airflow_installation import AirflowInstallation
 
 DAG = """
 import os

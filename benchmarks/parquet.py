@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import cycle, islice
 
-from airflow_provider_akinon.audit_events.parquet import read_events, write_parquet
+from airflow_provider_akinon.audit_events.parquet import read_lines, write_parquet
 from airflow_provider_akinon.audit_events.window import format_instant
 from airflow_provider_akinon.sandbox.generate import Shop
 
@@ -65,7 +65,7 @@ def measure(events: int) -> dict[str, float]:
             pass
         writing -= time.perf_counter() - began
         began = time.perf_counter()
-        count = sum(1 for _ in read_events(file))
+        count = sum(1 for _ in read_lines(file))
         reading = time.perf_counter() - began
     with tempfile.TemporaryFile() as file:
         with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=6) as compressed:
