@@ -3,8 +3,9 @@
 The flow is one way: ``window → pages → proved events → less what is stored → encoded file → S3 object → receipt →
 seal``. Where to look:
 
-- What is asked, and of whom: `window`, `filters`, `settings`, by which `proxies`, with which `secret_headers`. Only
-  `api` sends HTTP, at the `pace` that is allowed, within the `limits` of a request. Its times have a `precision`.
+- What is asked, and of whom: `window`, `filters`, `source`, `settings`, by which `proxies`, with which
+  `secret_headers`. Only `api` sends HTTP, at the `pace` that is allowed, within the `limits` of a request. Its times
+  have a `precision`.
 - What comes: `records`, by the steps of `slices`, which `reading` takes in order and `export` proves complete. What
   cannot be read is named by `unreadable`.
 - What is stored: `encoding`, `parquet`, less what `redaction` removes: where its paths lead (`path_walk`), and what

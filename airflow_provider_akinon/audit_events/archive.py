@@ -34,7 +34,7 @@ from airflow_provider_akinon.audit_events.errors import (
     SourceChanged,
 )
 from airflow_provider_akinon.audit_events.export import Draft, Export
-from airflow_provider_akinon.audit_events.place import Place, parts_of_source
+from airflow_provider_akinon.audit_events.place import Place
 from airflow_provider_akinon.audit_events.reading import Stretch
 from airflow_provider_akinon.audit_events.receipt import (
     NOT_PROVED,
@@ -44,8 +44,6 @@ from airflow_provider_akinon.audit_events.receipt import (
     Policy,
     Receipt,
     Run,
-    Source,
-    Span,
     StoredObject,
     arguments_of_documents,
     receipt_key,
@@ -361,14 +359,13 @@ class _Task:
         known = stored.receipts
         sum_before = int(known.last.window_uuids, 16) if known.receipts else 0
         lines = written.count if written else 0
-        host, remote_id = parts_of_source(self.export.source)
         receipt = Receipt(
             schema=SCHEMA,
-            window=Span(start=self.export.window.start, end=self.export.window.end),
-            filters=self.export.filters.as_dict(),
-            source=Source(host=host, remote_id=remote_id),
+            window=self.export.window,
+            filters=self.export.filters,
+            source=self.export.source,
             partition_timezone=self.target.timezone,
-            format=self.export.format.value,
+            format=self.export.format,
             redaction=None if self.export.redaction is None else Policy(**self.export.redaction.as_dict()),
             counts=Counts(
                 api_before=self.export.count_before,

@@ -21,7 +21,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
+from enum import StrEnum
 from itertools import pairwise
 from typing import IO, cast
 
@@ -30,7 +30,7 @@ from airflow_provider_akinon.audit_events.records import Event
 from airflow_provider_akinon.audit_events.window import format_instant
 
 
-class Format(Enum):
+class Format(StrEnum):
     """A format of stored events; its value is the extension of their keys."""
 
     JSONL_GZ = "jsonl.gz"
@@ -43,11 +43,11 @@ class Format(Enum):
 
         :raises InvalidInput: there is no such format.
         """
-        try:
-            return cls(value)
-        except ValueError:
-            names = ", ".join(repr(each.value) for each in cls)
-            raise InvalidInput(f"format={value!r} is not known; use one of {names}") from None
+        for each in cls:
+            if each == value:
+                return each
+        names = ", ".join(repr(each.value) for each in cls)
+        raise InvalidInput(f"format={value!r} is not known; use one of {names}")
 
     @property
     def content_type(self) -> str:

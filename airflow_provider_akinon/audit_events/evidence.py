@@ -184,12 +184,12 @@ def entry_of(first: str, sha256: str, receipt: Receipt) -> Entry:
     """Return what a seal says of a receipt, and in which chain; ``first`` is its window's first object."""
     key = first if receipt.object is None else receipt.object.key
     sealed = SealedReceipt(receipt=sha256, object=key, format=receipt.format, window=receipt.window)
-    return ChainName.of(receipt.source, receipt.filters), sealed
+    return ChainName(receipt.source, receipt.filters), sealed
 
 
 def _what_for(receipt: Receipt) -> tuple[object, ...]:
     """Return what all receipts of a window have in common."""
-    return receipt.window, ChainName.of(receipt.source, receipt.filters), receipt.format
+    return receipt.window, ChainName(receipt.source, receipt.filters), receipt.format
 
 
 def _contradiction(receipt: Receipt) -> str | None:
@@ -201,7 +201,7 @@ def _contradiction(receipt: Receipt) -> str | None:
         )
     if receipt.object is None and (counts.lines or not (receipt.changed or receipt.vanished)):
         return "it has no object, and records nothing"
-    window = receipt.window.as_window()
+    window = receipt.window
     shown = [instant for instant in (receipt.first_timestamp, receipt.last_timestamp) if instant is not None]
     unit = max(MILLISECOND, shown_unit(shown))
     for instant in (receipt.first_timestamp, receipt.last_timestamp):

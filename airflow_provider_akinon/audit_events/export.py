@@ -30,13 +30,12 @@ from airflow_provider_akinon.audit_events.encoding import Block, Format, JsonLin
 from airflow_provider_akinon.audit_events.errors import IncompleteWindow, ProtocolError
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.parquet import write_parquet
-from airflow_provider_akinon.audit_events.place import source_name
 from airflow_provider_akinon.audit_events.reading import Count, Reader, Stretch
 from airflow_provider_akinon.audit_events.records import parse_events
 from airflow_provider_akinon.audit_events.redaction import Redaction
 from airflow_provider_akinon.audit_events.secrecy import keeping_secret
-from airflow_provider_akinon.audit_events.settings import Settings
 from airflow_provider_akinon.audit_events.slices import TIMES, PagesOfEvents, meaningless
+from airflow_provider_akinon.audit_events.source import Source
 from airflow_provider_akinon.audit_events.window import Window
 
 SLICE_EVENTS = 1000
@@ -51,8 +50,7 @@ class Export:
 
     window: Window
     filters: Filters
-    source: str
-    """Where the events come from; see `place.source_name`."""
+    source: Source
     redaction: Redaction | None
     format: Format
     count: int
@@ -96,7 +94,7 @@ def export_window(
         yield Export(
             window=window,
             filters=filters,
-            source=source_of(api.settings),
+            source=api.settings.source,
             redaction=redaction,
             format=format,
             count=count.events,
@@ -148,11 +146,6 @@ def _require_distinct(lines: JsonLines) -> None:
             f"The API gave {lines.count} events with {lines.distinct} different uuids: event {lines.twin}, for one, "
             "came with more than one timestamp, or in both cases of its letters. Nothing was written. Tell Akinon"
         )
-
-
-def source_of(settings: Settings) -> str:
-    """Return the name of an API and account, for keys and metadata."""
-    return source_name(settings.host, settings.extra.remote_id)
 
 
 @dataclass(slots=True)

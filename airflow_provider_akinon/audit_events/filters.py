@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+
+import msgspec
 
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 
 _INTEGER = re.compile(r"-?[0-9]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Filters:
+class Filters(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """Which events are asked for; None means any.
 
     ``user`` is the ``user.pk`` of an event, ``content_type`` and ``object_id`` its fields of that name.
@@ -39,7 +39,7 @@ class Filters:
             return given
         if not isinstance(given, Mapping):
             raise InvalidInput(f"filters={given!r} is not a mapping; write it like {{'user': 42}}")
-        names = [field.name for field in fields(cls)]
+        names = cls.__struct_fields__
         known = ", ".join(names)
         problems = [
             f"filters has the unknown name {name!r}; the API would ignore it. Known: {known}"
@@ -67,8 +67,7 @@ class Filters:
 
     def as_dict(self) -> dict[str, int]:
         """Return the filters that are set, in a fixed order."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in values.items() if value is not None}
+        return {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
 
     def mismatch(self, record: Mapping[str, object]) -> str | None:
         """Return how an event's decoded fields differ from what was asked for, or None where they match."""

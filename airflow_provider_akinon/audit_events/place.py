@@ -15,6 +15,7 @@ from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.given_text import require_text
+from airflow_provider_akinon.audit_events.source import Source
 from airflow_provider_akinon.audit_events.window import Window
 
 
@@ -153,23 +154,9 @@ DEFAULT_PREFIX = "akinon/audit-events"
 """What the keys of all sources begin with by default."""
 
 
-def default_prefix(source: str) -> str:
+def default_prefix(source: Source) -> str:
     """Return the prefix for the exports of a source, such as ``akinon/audit-events/shop.example.com/remote/1``."""
-    return f"{DEFAULT_PREFIX}/" + "/".join(map(safe_name, source.split("/")))
-
-
-_REMOTE, _NO_REMOTE_ID = "/remote/", "none"
-
-
-def source_name(host: str, remote_id: int | None) -> str:
-    """Return the name of a source: host and remote id, ``none`` where the API's path has no remote id."""
-    return f"{host}{_REMOTE}{_NO_REMOTE_ID if remote_id is None else remote_id}"
-
-
-def parts_of_source(name: str) -> tuple[str, int | None]:
-    """Return the host and the remote id in the name of a source."""
-    host, _, remote_id = name.partition(_REMOTE)
-    return host, None if remote_id == _NO_REMOTE_ID else int(remote_id)
+    return f"{DEFAULT_PREFIX}/" + "/".join(map(safe_name, str(source).split("/")))
 
 
 def safe_name(text: str) -> str:

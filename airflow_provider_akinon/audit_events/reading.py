@@ -368,7 +368,7 @@ class _Frontier:
             fell = fell or slice_.fell
             if part.rest is None or part.rest.start > slice_.window.start:
                 if part.rest is not None:
-                    slice_.window = replace(slice_.window, end=part.rest.start)
+                    slice_.window = slice_.window.until(part.rest.start)
                 slice_.fell = fell
                 slice_.read = self._shelf.put(block)
                 self._held += block.count

@@ -21,10 +21,10 @@ import msgspec
 from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import ArchiveError, InvalidInput
 from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.place import first_and_number, name_of, source_name, why_not_of
+from airflow_provider_akinon.audit_events.place import first_and_number, name_of, why_not_of
 from airflow_provider_akinon.audit_events.records import UUID
-from airflow_provider_akinon.audit_events.settings import ADDRESS_OF_A_HOST, NAME_OF_A_HOST
-from airflow_provider_akinon.audit_events.window import Window, parse_timezone
+from airflow_provider_akinon.audit_events.source import Source
+from airflow_provider_akinon.audit_events.window import Instant, Window, parse_timezone
 
 SCHEMA: Literal["airflow-provider-akinon/receipt/1"] = "airflow-provider-akinon/receipt/1"
 SUFFIX = ".receipt.json"
@@ -48,9 +48,7 @@ Sha256 = Annotated[
     str, msgspec.Meta(pattern="^[0-9a-f]{64}$", max_length=64, description="A SHA-256, in lower-case hex.")
 ]
 Uuid = Annotated[str, msgspec.Meta(pattern=f"^{UUID}$", max_length=36)]
-Host = Annotated[str, msgspec.Meta(pattern=rf"^(?:{NAME_OF_A_HOST}|\[{ADDRESS_OF_A_HOST}\])(?::[0-9]+)?$(?!\n)")]
 Count = Annotated[int, msgspec.Meta(ge=0)]
-Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 def arguments_of_documents(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,34 +64,6 @@ def require_calendar(*instants: datetime | None) -> None:
     """
     if not all(instant is None or 1 < instant.year < 9999 for instant in instants):
         raise ValueError("a time of no calendar: its date in another time zone has no number")
-
-
-class Span(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The window ``[start, end)``. One that is empty or reversed is refused, also in a document that is read."""
-
-    start: Instant
-    end: Instant
-
-    def __post_init__(self) -> None:
-        require_calendar(self.start, self.end)
-        self.as_window()
-
-    def as_window(self) -> Window:
-        """Return it as a window, which can do more."""
-        return Window(self.start, self.end)
-
-
-class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the events come from."""
-
-    host: Host
-    remote_id: int | None
-    """None where the API's path has no remote id."""
-
-    @property
-    def name(self) -> str:
-        """See `place.source_name`."""
-        return source_name(self.host, self.remote_id)
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -163,13 +133,13 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A receipt, version 1 of its schema."""
 
     schema: Literal["airflow-provider-akinon/receipt/1"]
-    window: Span
-    filters: dict[str, int]
+    window: Window
+    filters: Filters
     """What was asked for besides the window; empty where everything was."""
     source: Source
     partition_timezone: str | None
     """The IANA time zone of the date in the object's key; None where the author gave the whole key."""
-    format: Literal["jsonl.gz", "jsonl", "parquet"]
+    format: Format
     redaction: Policy | None
     """The policy by which parts of the records were removed, None where they are verbatim."""
     counts: Counts
@@ -197,7 +167,9 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     not_proved: list[str]
 
     def __post_init__(self) -> None:
-        require_calendar(self.first_timestamp, self.last_timestamp, self.verified_at)
+        require_calendar(
+            self.window.start, self.window.end, self.first_timestamp, self.last_timestamp, self.verified_at
+        )
 
     def encode(self) -> bytes:
         """Return the receipt's bytes: the same for the same receipt."""
@@ -270,15 +242,13 @@ def parse_receipt(key: str, body: bytes) -> Receipt:
 
 def _misplaced(first: str, receipt: Receipt) -> str | None:
     """Return why a receipt cannot be of the window whose first object has this key, None where it can."""
-    window, format_ = receipt.window.as_window(), Format(receipt.format)
+    if receipt.partition_timezone is None:
+        return why_not_of(first, receipt.window, receipt.format)
     try:
-        filters = Filters.parse(receipt.filters)
-        if receipt.partition_timezone is None:
-            return why_not_of(first, window, format_)
         timezone = parse_timezone("partition_timezone", receipt.partition_timezone)
     except InvalidInput as error:
         return str(error)
-    name = name_of(window, filters, timezone, format_)
+    name = name_of(receipt.window, receipt.filters, timezone, receipt.format)
     return None if first == name or first.endswith(f"/{name}") else f"by its window and filters it belongs at {name}"
 
 

@@ -23,10 +23,8 @@ from airflow_provider_akinon.audit_events.archive import Archived, archive
 from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.conditional_writes import require_conditional_writes
 from airflow_provider_akinon.audit_events.differences import Compared, Verdict, compare
-from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import InvalidInput, Rejected
-from airflow_provider_akinon.audit_events.export import export_window, source_of
-from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.foreign_text import shown
 from airflow_provider_akinon.audit_events.in_threads import in_threads
 from airflow_provider_akinon.audit_events.inventory import Inventory
@@ -84,7 +82,7 @@ class Reconciled:
     @property
     def window(self) -> Window:
         """The window."""
-        return self.receipt.window.as_window()
+        return self.receipt.window
 
     @property
     def late(self) -> int:
@@ -114,9 +112,9 @@ class Reconciled:
         """Return it for XCom, without anything that an event holds but uuids."""
         return {
             "window": self.window.as_dict(),
-            "filters": dict(self.receipt.filters),
+            "filters": self.receipt.filters.as_dict(),
             "key": shown(self.stored.key, None),
-            "format": self.receipt.format,
+            "format": self.receipt.format.value,
             "partition_timezone": self.receipt.partition_timezone,
             "stored": self.stored.lines,
             "counted": self.counted,
@@ -149,13 +147,11 @@ class Reconciler:
         :raises InvalidInput: there is none.
         :raises ArchiveError: a receipt was altered.
         """
-        source = source_of(self.api.settings)
+        source = self.api.settings.source
         found = [
             each
             for each in self._windows(prefix)
-            if each.last.source.name == source
-            and each.last.window.start < span.end
-            and each.last.window.end > span.start
+            if each.last.source == source and each.last.window.start < span.end and each.last.window.end > span.start
         ]
         if not found:
             raise InvalidInput(
@@ -169,7 +165,7 @@ class Reconciler:
 
         :raises ApiError: the API failed; see `errors`.
         """
-        asked = [(each.last.window.as_window(), Filters.parse(each.last.filters)) for each in windows]
+        asked = [(each.last.window, each.last.filters) for each in windows]
         different = list(dict.fromkeys(asked))
         threads = self.api.settings.extra.max_concurrency
         with in_threads(lambda each: self.api.count(*each), different, threads, "akinon-recount") as counted:
@@ -202,11 +198,10 @@ class Reconciler:
         :raises AkinonError: see `export_window` and `archive`.
         """
         receipt = window.receipt
-        filters, format_ = Filters.parse(receipt.filters), Format(receipt.format)
         place = Place(self.bucket.name, window.stored.key)
-        target = Target.look(self.bucket, place, format_, receipt.partition_timezone)
+        target = Target.look(self.bucket, place, receipt.format, receipt.partition_timezone)
         require_conditional_writes(self.bucket, place.folder, arguments)
-        with export_window(self.api, window.window, filters, self.redaction, format_) as export:
+        with export_window(self.api, window.window, receipt.filters, self.redaction, receipt.format) as export:
             window.repaired = archive(export, target, arguments, run)
         return window.repaired
 
@@ -239,7 +234,7 @@ class Reconciler:
 
 
 def _name(receipt: Receipt) -> str:
-    return f"The window {receipt.window.as_window()}" if receipt.object is None else receipt.object.key
+    return f"The window {receipt.window}" if receipt.object is None else receipt.object.key
 
 
 def _order(each: WindowReceipts) -> tuple[object, ...]:
@@ -271,7 +266,7 @@ def _drawn(bucket: Bucket, stored: WindowReceipts, numbers: Collection[int]) -> 
         mine = {number - first for number in numbers if first <= number < first + receipt.counts.lines}
         if receipt.object is not None and mine:
             with bucket.open(receipt.object.key) as body, naming_damage(receipt.object.key):
-                lines = islice(stored_lines(body, Format(receipt.format)), max(mine) + 1)
+                lines = islice(stored_lines(body, receipt.format), max(mine) + 1)
                 for number, line in enumerate(lines):
                     if number in mine:
                         yield parse_event(line).uuid, line

@@ -11,25 +11,19 @@ are not exactly those of a seal of its schema, and a seal that lies elsewhere th
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import msgspec
 
+from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import ArchiveError
-from airflow_provider_akinon.audit_events.place import safe_name, source_name
-from airflow_provider_akinon.audit_events.receipt import (
-    Count,
-    Instant,
-    Run,
-    Sha256,
-    Source,
-    Span,
-    encoded,
-    require_calendar,
-)
+from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.place import safe_name
+from airflow_provider_akinon.audit_events.receipt import Count, Run, Sha256, encoded, require_calendar
 from airflow_provider_akinon.audit_events.signing import PrivateKey, PublicKey
+from airflow_provider_akinon.audit_events.source import Source
+from airflow_provider_akinon.audit_events.window import Instant, Window
 
 SCHEMA: Literal["airflow-provider-akinon/seal/1"] = "airflow-provider-akinon/seal/1"
 FOLDER = "_seals/"
@@ -44,15 +38,18 @@ class SealedReceipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Of the receipt's bytes; its key tells it too."""
     object: str
     """The key of the object that the receipt is for; of one without object, that of its window's first one."""
-    format: Literal["jsonl.gz", "jsonl", "parquet"]
-    window: Span
+    format: Format
+    window: Window
+
+    def __post_init__(self) -> None:
+        require_calendar(self.window.start, self.window.end)
 
 
 class ListedChain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A chain of the archive, as it was before anything was sealed beside this seal."""
 
     source: Source
-    filters: dict[str, int]
+    filters: Filters
     number: Count
     """Of its newest seal; 0 where it began at the same time."""
     head: Sha256 | None
@@ -61,7 +58,7 @@ class ListedChain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     @property
     def name(self) -> ChainName:
         """The name of the chain."""
-        return ChainName.of(self.source, self.filters)
+        return ChainName(self.source, self.filters)
 
 
 class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -73,20 +70,20 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     prefix: str
     """What the archive's keys begin with; empty, or with a slash at its end."""
     source: Source
-    filters: dict[str, int]
+    filters: Filters
     number: Annotated[int, msgspec.Meta(ge=1)]
     """From 1 on, without a hole."""
     previous: Sha256 | None
     """Of the seal before, None in the first one."""
-    period: Span
+    period: Window
     """What was to be sealed: the windows that end in it, and those before that no seal held."""
     receipts: list[SealedReceipt]
     """In the order of their windows."""
     additions: list[Sha256]
     """Those of them whose windows begin in time that was sealed before."""
-    gaps: list[Span]
+    gaps: list[Window]
     """What no window of a series covers up to the end of the period, as far as no earlier seal says so."""
-    overlaps: list[Span]
+    overlaps: list[Window]
     """What two windows of one format cover, likewise."""
     losses: list[str]
     """The keys of receipts and objects that earlier seals hold and that were gone, likewise."""
@@ -102,12 +99,13 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Of the seal's bytes with null in this place, in base64."""
 
     def __post_init__(self) -> None:
-        require_calendar(self.sealed_at)
+        spans = (self.period, *self.gaps, *self.overlaps)
+        require_calendar(self.sealed_at, *(edge for span in spans for edge in (span.start, span.end)))
 
     @property
     def chain(self) -> ChainName:
         """The name of its chain."""
-        return ChainName.of(self.source, self.filters)
+        return ChainName(self.source, self.filters)
 
     def encode(self) -> bytes:
         """Return the seal's bytes: the same for the same seal."""
@@ -138,36 +136,30 @@ def seal_schema() -> dict[str, Any]:
 class ChainName:
     """What the seals of a chain have in common: source and filters."""
 
-    host: str
-    remote_id: int | None
-    filters: tuple[tuple[str, int], ...]
-
-    @classmethod
-    def of(cls, source: Source, filters: Mapping[str, int]) -> ChainName:
-        """Return the name of the chain of a receipt's, or a seal's, source and filters."""
-        return cls(source.host, source.remote_id, tuple(sorted(filters.items())))
+    source: Source
+    filters: Filters
 
     def __str__(self) -> str:
-        return source_name(self.host, self.remote_id) + "".join(f" {name}={value}" for name, value in self.filters)
+        return str(self.source) + "".join(f" {name}={value}" for name, value in self._filters)
 
     def __lt__(self, other: ChainName) -> bool:
         return self._order < other._order
 
     @property
-    def _order(self) -> tuple[str, int, tuple[tuple[str, int], ...]]:
-        """What chains are sorted by; one without a remote id comes before its host's others."""
-        return self.host, -1 if self.remote_id is None else self.remote_id, self.filters
+    def _filters(self) -> tuple[tuple[str, int], ...]:
+        return tuple(sorted(self.filters.as_dict().items()))
 
     @property
-    def source(self) -> Source:
-        """The source, as documents have it."""
-        return Source(host=self.host, remote_id=self.remote_id)
+    def _order(self) -> tuple[str, int, tuple[tuple[str, int], ...]]:
+        """What chains are sorted by; one without a remote id comes before its host's others."""
+        remote_id = self.source.remote_id
+        return self.source.host, -1 if remote_id is None else remote_id, self._filters
 
     @property
     def folder(self) -> str:
         """The name of the folder that the seals lie in: another one for each chain."""
-        filters = "".join(f"_{name}={value}" for name, value in self.filters)
-        return source_name(safe_name(self.host), self.remote_id).replace("/", "_") + filters
+        source = msgspec.structs.replace(self.source, host=safe_name(self.source.host))
+        return str(source).replace("/", "_") + "".join(f"_{name}={value}" for name, value in self._filters)
 
 
 def seal_key(prefix: str, folder: str, number: int) -> str:

@@ -25,7 +25,7 @@ from airflow_provider_akinon.audit_events.errors import ArchiveError, ObjectChan
 from airflow_provider_akinon.audit_events.evidence import Evidence, Names, evidence_of, names_of
 from airflow_provider_akinon.audit_events.in_threads import in_threads
 from airflow_provider_akinon.audit_events.inventory import Inventory
-from airflow_provider_akinon.audit_events.receipt import Run, Span, arguments_of_documents, receipt_key
+from airflow_provider_akinon.audit_events.receipt import Run, arguments_of_documents, receipt_key
 from airflow_provider_akinon.audit_events.seal import SCHEMA, ChainName, ListedChain, Seal, SealedReceipt, seal_key
 from airflow_provider_akinon.audit_events.seal_chain import NOTHING_KNOWN, SealChain, StoredSeal, Vouchers
 from airflow_provider_akinon.audit_events.series import SealedTime, series_of
@@ -100,10 +100,10 @@ def seal_archive(
                 bucket=bucket.name,
                 prefix=prefix,
                 source=name.source,
-                filters=dict(name.filters),
+                filters=name.filters,
                 number=len(chain.seals) + 1,
                 previous=chain.head.sha256 if chain.head else None,
-                period=Span(start=period.start, end=period.end),
+                period=period,
                 receipts=sorted(due.get(name, ()), key=_order),
                 additions=_additions(name, chain, due.get(name, ())),
                 gaps=_news(gaps_there, (span for one in chain.seals for span in one.seal.gaps)),
@@ -230,7 +230,7 @@ def _listed(name: ChainName, chain: SealChain | None) -> ListedChain:
     head = None if chain is None else chain.head
     return ListedChain(
         source=name.source,
-        filters=dict(name.filters),
+        filters=name.filters,
         number=0 if head is None else head.seal.number,
         head=None if head is None else head.sha256,
     )
@@ -249,10 +249,10 @@ def _additions(name: ChainName, chain: SealChain, due: Iterable[SealedReceipt]) 
     return [entry.receipt for entry in sorted(due, key=_order) if sealed.holds(name, entry)]
 
 
-def _news(found: Iterable[Window], named: Iterable[Span]) -> list[Span]:
+def _news(found: Iterable[Window], named: Iterable[Window]) -> list[Window]:
     """Return the parts of stretches of time that no earlier seal names."""
-    known = [span.as_window() for span in named]
-    return [Span(start=part.start, end=part.end) for each in found for part in gaps(known, each)]
+    known = list(named)
+    return [part for each in found for part in gaps(known, each)]
 
 
 def _losses(inventory: Inventory, chain: SealChain) -> list[str]:

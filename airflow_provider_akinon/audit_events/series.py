@@ -14,6 +14,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from airflow_provider_akinon.audit_events.coverage import gaps, overlaps
+from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.place import first_and_number
 from airflow_provider_akinon.audit_events.seal import ChainName, SealedReceipt
 from airflow_provider_akinon.audit_events.window import Window
@@ -27,7 +28,7 @@ class Series:
     """The windows of one source, filters and format, in order; a window's own objects count once."""
 
     chain: ChainName
-    format: str
+    format: Format
     windows: tuple[Window, ...]
 
     def gaps(self, start: datetime | None = None, end: datetime | None = None) -> list[Window]:
@@ -49,9 +50,9 @@ class Series:
 
 def series_of(entries: Iterable[Entry]) -> list[Series]:
     """Return the series that windows make, by chain and format; what is said first of a window counts."""
-    found: defaultdict[tuple[ChainName, str], dict[str, Window]] = defaultdict(dict)
+    found: defaultdict[tuple[ChainName, Format], dict[str, Window]] = defaultdict(dict)
     for chain, entry in entries:
-        found[chain, entry.format].setdefault(first_and_number(entry.object)[0], entry.window.as_window())
+        found[chain, entry.format].setdefault(first_and_number(entry.object)[0], entry.window)
     return [
         Series(chain, format_, tuple(sorted(windows.values(), key=lambda each: (each.start, each.end))))
         for (chain, format_), windows in sorted(found.items())
@@ -62,7 +63,7 @@ class SealedTime:
     """How far the time of each series is sealed: to the end of its last sealed window, not of a period."""
 
     def __init__(self, sealed: Iterable[Entry]) -> None:
-        self._ends: dict[tuple[ChainName, str | None], datetime] = {}
+        self._ends: dict[tuple[ChainName, Format | None], datetime] = {}
         for chain, entry in sealed:
             for name in ((chain, entry.format), (chain, None)):
                 self._ends[name] = max(entry.window.end, self._ends.get(name, entry.window.end))

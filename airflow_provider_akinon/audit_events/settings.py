@@ -25,9 +25,8 @@ from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.audit_events.proxies import EXAMPLE, problem_of_all, secrets_of
 from airflow_provider_akinon.audit_events.secret_headers import EXAMPLE as EXAMPLE_OF_HEADERS
 from airflow_provider_akinon.audit_events.secret_headers import problem_of_headers
+from airflow_provider_akinon.audit_events.source import ADDRESS_OF_A_HOST, NAME_OF_A_HOST, Source
 
-NAME_OF_A_HOST, ADDRESS_OF_A_HOST = r"[a-z0-9._-]+", r"[0-9a-f:.]+(?:%[a-z0-9]+)?"
-"""Patterns. An address of IPv6 stands in brackets in a URL."""
 _HOSTNAME = re.compile(f"{NAME_OF_A_HOST}|{ADDRESS_OF_A_HOST}")
 # Of a word shorter than five characters, such as "none", Airflow 3 warns in every task; so there is a longer one.
 BARE_KEY = ("", "none", "bare-key")
@@ -85,6 +84,11 @@ class Settings:
     def host(self) -> str:
         """The host, with its port where that is not the scheme's own."""
         return urlsplit(self.base_url).netloc
+
+    @property
+    def source(self) -> Source:
+        """Where the events come from."""
+        return Source(host=self.host, remote_id=self.extra.remote_id)
 
     @property
     def api_path(self) -> str:

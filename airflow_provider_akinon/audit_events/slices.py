@@ -175,18 +175,18 @@ class _Step:
         while True:
             unit = self._precision.unit
             # Not ``timestamp=``: the API may show less of it than its database holds.
-            first = replace(window, end=min(floor_to(window.start, unit) + unit, window.end))
+            first = window.until(min(floor_to(window.start, unit) + unit, window.end))
             edge = floor_to(events[-1].timestamp, unit)
             if first != window and (disordered or not trust_order):
                 return replace(self._part([], count, len(events), window), ordered=False)
             if first != window and edge > window.start:
                 before = sorted(event for event in events if event.timestamp < edge)
-                return replace(self._part(before, count, len(events), replace(window, start=edge)), unit=unit)
+                return replace(self._part(before, count, len(events), window.since(edge)), unit=unit)
             instant = self._instant(first, unit)
             if instant is not None:
                 break
         read = self._read_instant(instant)
-        rest = None if first == window else replace(window, start=first.end)
+        rest = None if first == window else window.since(first.end)
         return self._part(read, count if rest else len(read), len(events), rest)
 
     def ask(self, window: Window, number: int = 1) -> _Answer:
@@ -271,9 +271,9 @@ class _Step:
             start = floor_to(crowded.start, finer) + finer
             if finer >= unit or start >= crowded.end:
                 break
-            answer = self._ask_sensibly(replace(crowded, start=start))
+            answer = self._ask_sensibly(crowded.since(start))
             if not answer.events:
-                return replace(crowded, end=start)
+                return crowded.until(start)
             if self._precision.unit < unit:
                 return None
         if finer >= unit:

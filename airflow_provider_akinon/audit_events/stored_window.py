@@ -215,7 +215,7 @@ class StoredWindow:
 def identity_of(export: Export) -> dict[str, str]:
     """Return what the metadata of each of a window's objects says that it is an export of."""
     return {
-        "source": export.source,
+        "source": str(export.source),
         "window": "/".join(export.window.as_dict().values()),
         "filters": json.dumps(export.filters.as_dict()),
         "format": export.format.value,
@@ -293,10 +293,10 @@ def _require_same(key: str, receipt: Receipt, export: Export) -> None:
     :raises ArchiveError: it is not; both are named.
     """
     pairs: dict[str, tuple[object, object]] = {
-        "window": (receipt.window.as_window(), export.window),
-        "filters": (receipt.filters, export.filters.as_dict()),
-        "source": (receipt.source.name, export.source),
-        "format": (receipt.format, export.format.value),
+        "window": (receipt.window, export.window),
+        "filters": (receipt.filters.as_dict(), export.filters.as_dict()),
+        "source": (str(receipt.source), str(export.source)),
+        "format": (receipt.format.value, export.format.value),
     }
     for name, (stored, asked) in pairs.items():
         if stored != asked:

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from airflow_provider_akinon.audit_events.bucket import Bucket
-from airflow_provider_akinon.audit_events.encoding import DistinctUuids, Format, added_sums, sum_in_hex, uuids_sum
+from airflow_provider_akinon.audit_events.encoding import DistinctUuids, added_sums, sum_in_hex, uuids_sum
 from airflow_provider_akinon.audit_events.errors import ArchiveError, InvalidInput
 from airflow_provider_akinon.audit_events.evidence import (
     Evidence,
@@ -165,14 +165,14 @@ class _Checker:
             status,
             # What looks like late events of a window of which nothing tells has no name but its own.
             key if names.told or key in names.objects else min(names.objects),
-            None if entry is None else entry.window.as_window(),
+            None if entry is None else entry.window,
             None if chain is None else str(chain),
             tuple(each.detail for each in problems),
         )
         return _Checked(finding, entries, bytes_read)
 
     def _asked_for(self, each: Entry) -> bool:
-        return self._expected.covers(each[1].window.as_window())
+        return self._expected.covers(each[1].window)
 
     def _is_in_scope(self, evidence: Evidence, entries: Sequence[Entry]) -> bool:
         """Tell whether a window is to be looked at: what it says itself counts only where its key says it too."""
@@ -220,7 +220,7 @@ class _Checker:
                     first = next(iter(receipts.values()))
                     with naming_damage(key):
                         # One more shows that there are more; what unpacks without end is not unpacked to its end.
-                        number = uuids.add(islice(stored_lines(copy, Format(first.format)), first.counts.lines + 1))
+                        number = uuids.add(islice(stored_lines(copy, first.format), first.counts.lines + 1))
                     if number != first.counts.lines:
                         detail = f"{which} has other than the {first.counts.lines} events of its receipt"
                         problems.append(Problem(Status.ALTERED, detail))

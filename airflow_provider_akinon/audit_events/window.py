@@ -7,10 +7,11 @@ dates without a time, empty and reversed windows; it never guesses a time zone a
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import pairwise
+from typing import Annotated
 
+import msgspec
 import pendulum
 from pendulum.tz.exceptions import InvalidTimezone
 
@@ -19,6 +20,9 @@ from airflow_provider_akinon.audit_events.errors import InvalidInput
 MILLISECOND = timedelta(milliseconds=1)
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
+
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+"""An aware datetime, also in a document that is read."""
 
 
 def parse_instant(field: str, value: object) -> datetime:
@@ -90,19 +94,18 @@ def format_instant(instant: datetime) -> str:
     return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=digits) + "Z"
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The half-open span ``[start, end)`` of event timestamps; both are aware datetimes in UTC.
 
-    :raises InvalidInput: an edge is naive, or the window is empty or reversed.
+    :raises InvalidInput: an edge is naive, or the window is empty or reversed, also in a document that is read.
     """
 
-    start: datetime
-    end: datetime
+    start: Instant
+    end: Instant
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "start", parse_instant("start", self.start))
-        object.__setattr__(self, "end", parse_instant("end", self.end))
+        msgspec.structs.force_setattr(self, "start", parse_instant("start", self.start))
+        msgspec.structs.force_setattr(self, "end", parse_instant("end", self.end))
         if self.start == self.end:
             raise InvalidInput(f"the window is empty: start and end are both {format_instant(self.start)}")
         if self.start > self.end:
@@ -112,6 +115,14 @@ class Window:
 
     def __str__(self) -> str:
         return f"[{format_instant(self.start)}, {format_instant(self.end)})"
+
+    def since(self, start: datetime) -> Window:
+        """Return what is left of the window from ``start`` on."""
+        return Window(start, self.end)
+
+    def until(self, end: datetime) -> Window:
+        """Return the window up to ``end``."""
+        return Window(self.start, end)
 
     @classmethod
     def parse(cls, start: object, end: object) -> Window:

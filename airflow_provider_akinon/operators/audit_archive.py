@@ -128,9 +128,9 @@ class SealAuditArchiveOperator(Killable, BaseOperator):
             done, seal.number, sealing.chain, len(seal.receipts), sealing.head.sha256,
         )  # fmt: skip
         for gap in seal.gaps:
-            self.log.warning("%s: no window covers %s", sealing.chain, gap.as_window())
+            self.log.warning("%s: no window covers %s", sealing.chain, gap)
         for overlap in seal.overlaps:
-            self.log.warning("%s: two windows cover %s", sealing.chain, overlap.as_window())
+            self.log.warning("%s: two windows cover %s", sealing.chain, overlap)
         for entry in sealing.late:
             key = shown(entry.object, None)
             self.log.warning("%s: a receipt of %s came late, and is sealed now", sealing.chain, key)

@@ -25,11 +25,12 @@ from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.conditional_writes import require_conditional_writes
 from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import InvalidInput
-from airflow_provider_akinon.audit_events.export import export_window, source_of
+from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.place import Place, default_prefix
 from airflow_provider_akinon.audit_events.receipt import Run, receipt_key
 from airflow_provider_akinon.audit_events.redaction import Redaction
+from airflow_provider_akinon.audit_events.source import Source
 from airflow_provider_akinon.audit_events.stored_window import Target
 from airflow_provider_akinon.audit_events.window import Window, parse_timezone
 from airflow_provider_akinon.hooks.akinon import AkinonHook
@@ -159,7 +160,7 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
             format_ = Format.parse(self.format)
             redaction = Redaction.parse(self.redact, key=redaction_key(self.redact_conn_id))
             api = AkinonHook(self.akinon_conn_id).get_conn()
-            source = source_of(api.settings)
+            source = api.settings.source
             s3 = S3Hook(checked_aws_conn_id(self.aws_conn_id))
             place = self._place(s3, window, filters, source, format_)
             arguments = upload_arguments(self.extra_args)
@@ -201,7 +202,7 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
             result["receipt_sha256"],
         )
 
-    def _place(self, s3: S3Hook, window: Window, filters: Filters, source: str, format_: Format) -> Place:
+    def _place(self, s3: S3Hook, window: Window, filters: Filters, source: Source, format_: Format) -> Place:
         if self.s3_key is not None:
             if self.s3_prefix is not None:
                 raise InvalidInput(f"s3_key={self.s3_key!r} and s3_prefix={self.s3_prefix!r} exclude each other")
@@ -248,7 +249,7 @@ def _result(archived: Archived, run: Run) -> dict[str, Any]:
         "objects": objects,
         "count": stored.lines,
         "bytes": sum(each.head.size for each in stored.objects),
-        "window": first.window.as_window().as_dict(),
+        "window": first.window.as_dict(),
         "added": archived.added_by(run),
         "same": numbers.same,
         "user_moved": numbers.user_moved,

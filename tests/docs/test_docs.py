@@ -20,11 +20,14 @@ import pytest
 
 from airflow_provider_akinon.audit_events import errors
 from airflow_provider_akinon.audit_events.encoding import uuids_sum
-from airflow_provider_akinon.audit_events.receipt import Run, Source, Span, parse_receipt, receipt_key, told_by_key
+from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.receipt import Run, parse_receipt, receipt_key, told_by_key
 from airflow_provider_akinon.audit_events.seal import Seal
 from airflow_provider_akinon.audit_events.settings import Extra
 from airflow_provider_akinon.audit_events.signing import PrivateKey, PublicKey
+from airflow_provider_akinon.audit_events.source import Source
 from airflow_provider_akinon.audit_events.verification import Status
+from airflow_provider_akinon.audit_events.window import Window
 from airflow_provider_akinon.hooks.akinon import AkinonHook
 from airflow_provider_akinon.operators.audit_archive import (
     ReconcileAuditEventsOperator,
@@ -52,10 +55,10 @@ SEAL = Seal(
     bucket="audit-archive",
     prefix="akinon/audit-events/",
     source=Source(host="shop.example.com", remote_id=1),
-    filters={},
+    filters=Filters(),
     number=1,
     previous=None,
-    period=Span(start=datetime(2026, 3, 1, tzinfo=UTC), end=datetime(2026, 4, 1, tzinfo=UTC)),
+    period=Window(start=datetime(2026, 3, 1, tzinfo=UTC), end=datetime(2026, 4, 1, tzinfo=UTC)),
     receipts=[],
     additions=[],
     gaps=[],

@@ -17,7 +17,7 @@ from typing import Any
 from airflow_provider_akinon.audit_events.archive import Archived, archive
 from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.encoding import Format
-from airflow_provider_akinon.audit_events.export import export_window, source_of
+from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.findings import Report
 from airflow_provider_akinon.audit_events.place import Place, first_and_number
@@ -151,4 +151,4 @@ def sealed_archive() -> Sealed:
             [sealing] = seal(bucket, day(number * PERIOD, PERIOD))
             heads.append(sealing.head.sha256)
     files = {key: stored.body for key, stored in memory.objects.items()}
-    return Sealed(files, tuple(heads), source_of(shop.api.settings))
+    return Sealed(files, tuple(heads), shop.api.settings.source)

@@ -27,7 +27,7 @@ from airflow_provider_akinon.audit_events.archive import Archived, archive
 from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.conditional_writes import NAME
 from airflow_provider_akinon.audit_events.encoding import Format
-from airflow_provider_akinon.audit_events.export import export_window, source_of
+from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.findings import Report, Status
 from airflow_provider_akinon.audit_events.place import Place, default_prefix
@@ -160,7 +160,7 @@ def archive_of(s3: LocalS3, shop: Sandbox) -> Archive:
                 assert export_to(bucket, api, window_of(again)).written
             if days_of(number)[0] in SEALED:
                 heads.append(seal(bucket, period_of(number)).head.sha256)
-        chain = source_of(api.settings)
+        chain = api.settings.source
     return Archive(files_of(s3, bucket.name), tuple(heads), chain, bucket.name)
 
 
@@ -177,7 +177,7 @@ def export_to(
     format: Format = Format.JSONL_GZ,  # noqa: A002 - the field's own word
 ) -> Archived:
     """Export a window to where the operator would."""
-    place = Place.of_window(bucket.name, default_prefix(source_of(api.settings)), window, filters, UTC, format)
+    place = Place.of_window(bucket.name, default_prefix(api.settings.source), window, filters, UTC, format)
     target = Target.look(bucket, place, format, "UTC")
     with export_window(api, window, filters, format=format) as export:
         return archive(export, target, {}, NOBODY)

@@ -15,8 +15,10 @@ import jsonschema
 import msgspec
 import pytest
 
+from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import ArchiveError, ObjectChanged, ObjectUnreadable
-from airflow_provider_akinon.audit_events.receipt import Run, Source, Span
+from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.receipt import Run
 from airflow_provider_akinon.audit_events.seal import (
     SCHEMA,
     ChainName,
@@ -30,6 +32,8 @@ from airflow_provider_akinon.audit_events.seal import (
 )
 from airflow_provider_akinon.audit_events.seal_chain import SealChain, Vouchers
 from airflow_provider_akinon.audit_events.signing import PrivateKey
+from airflow_provider_akinon.audit_events.source import Source
+from airflow_provider_akinon.audit_events.window import Window
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -49,24 +53,28 @@ def key_of(number: int) -> str:
 
 def seal_of(number: int, previous: str | None) -> Seal:
     """Return a seal of one day, with a receipt."""
-    span = Span(start=START + number * DAY, end=START + (number + 1) * DAY)
+    span = Window(start=START + number * DAY, end=START + (number + 1) * DAY)
     return Seal(
         schema=SCHEMA,
         bucket="audit",
         prefix=PREFIX,
         source=Source(host="shop.example.com", remote_id=1),
-        filters={"user": 42},
+        filters=Filters(user=42),
         number=number,
         previous=previous,
         period=span,
         receipts=[
-            SealedReceipt(receipt=f"{number:064x}", object=f"logs/{number}.jsonl.gz", format="jsonl.gz", window=span)
+            SealedReceipt(
+                receipt=f"{number:064x}", object=f"logs/{number}.jsonl.gz", format=Format.JSONL_GZ, window=span
+            )
         ],
         additions=[f"{number:064x}"],
         gaps=[span],
         overlaps=[span],
         losses=["logs/2.jsonl.gz"],
-        chains=[ListedChain(source=Source(host="shop.example.com", remote_id=2), filters={}, number=0, head=None)],
+        chains=[
+            ListedChain(source=Source(host="shop.example.com", remote_id=2), filters=Filters(), number=0, head=None)
+        ],
         provider_version="1.0",
         run=Run(dag_id="d", task_id="t", run_id="r", map_index=-1, try_number=1),
         sealed_at=START,
@@ -106,9 +114,9 @@ def numbers(chain: SealChain) -> list[int]:
 
 
 def paths(kind: type[msgspec.Struct], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Yield the path of each field that is no struct itself."""
+    """Yield the path of each field that is no struct itself; filters are one, as none of theirs has to be there."""
     for field in msgspec.structs.fields(kind):
-        if inspect.isclass(field.type) and issubclass(field.type, msgspec.Struct):
+        if inspect.isclass(field.type) and issubclass(field.type, msgspec.Struct) and field.type is not Filters:
             yield from paths(field.type, (*above, field.name))
         else:
             yield (*above, field.name)
@@ -214,17 +222,17 @@ def test_a_seal_belongs_to_its_place(key: str) -> None:
 
 def test_names() -> None:
     """The folder tells source and filters, and the key the number; keys in order are seals in order."""
-    name = ChainName.of(Source(host="localhost:8443", remote_id=3), {"user": -1, "object_id": 7})
+    name = ChainName(Source(host="localhost:8443", remote_id=3), Filters(user=-1, object_id=7))
 
     assert str(name) == "localhost:8443/remote/3 object_id=7 user=-1"
     assert name.folder == "localhost_3A8443_remote_3_object_id=7_user=-1"
     assert name.source == Source(host="localhost:8443", remote_id=3)
-    assert ChainName.of(seal_of(1, None).source, {"user": 42}).folder == FOLDER
+    assert ChainName(seal_of(1, None).source, Filters(user=42)).folder == FOLDER
     assert key_of(7) == f"logs/_seals/{FOLDER}/_000007.seal.json"
     assert place_in_chain(f"{FOLDER}/_000007.seal.json") == (FOLDER, 7)
-    without = ChainName.of(Source(host="shop.example.com", remote_id=None), {})
+    without = ChainName(Source(host="shop.example.com", remote_id=None), Filters())
     assert (str(without), without.folder) == ("shop.example.com/remote/none", "shop.example.com_remote_none")
-    others = [ChainName.of(Source(host="shop.example.com", remote_id=number), {}) for number in (10, 9)]
+    others = [ChainName(Source(host="shop.example.com", remote_id=number), Filters()) for number in (10, 9)]
     assert sorted([*others, without]) == [without, *reversed(others)]
     assert [number for _, number in map(place_in_chain, (f"a/_{n:06d}.seal.json" for n in (9, 10, 10**6)))] == [
         9,
@@ -261,7 +269,7 @@ FIELDS: dict[str, Any] = {
     "filters": {},
     "number": 2,
     "previous": "1" * 64,
-    "period": Span(start=START, end=START + 9 * DAY),
+    "period": Window(start=START, end=START + 9 * DAY),
     "receipts": [],
     "gaps": [],
     "overlaps": [],
@@ -476,8 +484,8 @@ def test_a_seal_that_is_not_given(error: ArchiveError) -> None:
 def test_chains_have_folders_of_their_own() -> None:
     """No two chains share a folder, whatever is in their hosts' names."""
     hosts = ("host:8443", "host_8443", "host_3A8443", "host=8443", "host.8443", "[::1]:8443", "host")
-    filters: list[dict[str, int]] = [{}, {"user": 8443}, {"user": -8443}, {"object_id": 8443}]
-    names = [ChainName.of(Source(host=host, remote_id=1), each) for host in hosts for each in filters]
+    filters = [Filters(), Filters(user=8443), Filters(user=-8443), Filters(object_id=8443)]
+    names = [ChainName(Source(host=host, remote_id=1), each) for host in hosts for each in filters]
 
     assert len({name.folder for name in names}) == len(names)
     assert all(re.fullmatch(r"[A-Za-z0-9.=_-]+", name.folder) for name in names)

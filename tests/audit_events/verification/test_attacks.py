@@ -27,7 +27,6 @@ from airflow_provider_akinon.audit_events.errors import ArchiveError
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.findings import Report, Status
 from airflow_provider_akinon.audit_events.place import first_and_number, name_of
-from airflow_provider_akinon.audit_events.receipt import Span
 from airflow_provider_akinon.audit_events.reconciling import Reconciler
 from airflow_provider_akinon.audit_events.seal import Seal, SealedReceipt
 from airflow_provider_akinon.audit_events.window import Window
@@ -200,8 +199,8 @@ def test_a_seal_after_the_head_takes_nothing_out_of_sight() -> None:
     key = object_of(2).replace(".jsonl.gz", ".jsonl")
     forged = planted(document, key, gzip.decompress(ARCHIVE.files[object_of(2)]))
     [receipt] = [name.split(".")[-3] for name in forged if name.endswith(".json")]
-    far = Span(start=END, end=END + DAY)
-    entry = SealedReceipt(receipt=receipt, object=key, format="jsonl", window=far)
+    far = Window(start=END, end=END + DAY)
+    entry = SealedReceipt(receipt=receipt, object=key, format=Format.JSONL, window=far)
 
     found = wrong(ARCHIVE.files | forged | appended(3, receipts=[entry]), public_keys=(), start=START, end=SEALED_END)
 
@@ -602,13 +601,13 @@ class Attack:
 
     def entries(self) -> list[SealedReceipt]:
         """Return what a seal would say of what was planted, or of another time."""
-        far = self.draw(st.sampled_from([None, Span(start=END, end=END + DAY)]))
+        far = self.draw(st.sampled_from([None, Window(start=END, end=END + DAY)]))
         return [
             SealedReceipt(
                 receipt=name.split(".")[-3],
                 object=key,
                 format=json.loads(body)["format"],
-                window=far or msgspec.convert(json.loads(body)["window"], Span),
+                window=far or msgspec.convert(json.loads(body)["window"], Window),
             )
             for key, files in self.planted.items()
             for name, body in files.items()
@@ -655,7 +654,7 @@ def assert_planted_is_told(attack: Attack, report: Report, start: datetime = STA
         return  # then that is told
     for key, files in attack.planted.items():
         document = json.loads(next(body for name, body in files.items() if name != key))
-        window = msgspec.convert(document["window"], Span)
+        window = msgspec.convert(document["window"], Window)
         is_asked_for = window.start < end and window.end > start
         if is_asked_for and all(attack.files.get(name) == body for name, body in files.items()):
             assert any(each.status.is_wrong for each in report.findings if each.key == key), key

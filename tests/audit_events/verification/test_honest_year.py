@@ -16,7 +16,6 @@ import pytest
 
 from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.encoding import Format
-from airflow_provider_akinon.audit_events.export import source_of
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.findings import Report
 from airflow_provider_akinon.audit_events.place import default_prefix
@@ -50,7 +49,7 @@ class OpenShop(Shop):
     ) -> bool:
         """Export a window to where its source lies by default, and tell whether anything was written."""
         filters = Filters() if user is None else Filters.parse({"user": user})
-        prefix = default_prefix(source_of(self.api.settings))
+        prefix = default_prefix(self.api.settings.source)
         return self.export(bucket, window, format_, filters=filters, prefix=prefix).written
 
 

@@ -26,7 +26,6 @@ from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import ArchiveError, ObjectChanged, ObjectLocked
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.findings import Status
-from airflow_provider_akinon.audit_events.receipt import Span
 from airflow_provider_akinon.audit_events.seal import seal_schema
 from airflow_provider_akinon.audit_events.sealing import Sealing, seal_archive
 from airflow_provider_akinon.audit_events.signing import PrivateKey
@@ -98,8 +97,8 @@ def sha256s(archive: Archive, *days: int) -> list[str]:
     return [hashlib.sha256(archive.files[archive.receipt(day)]).hexdigest() for day in days]
 
 
-def spans(*windows: Window) -> list[Span]:
-    return [Span(start=window.start, end=window.end) for window in windows]
+def spans(*windows: Window) -> list[Window]:
+    return [Window(start=window.start, end=window.end) for window in windows]
 
 
 # What a seal says
@@ -287,7 +286,7 @@ def test_two_filters_have_two_chains(s3: LocalS3, shop: Sandbox, archive: Archiv
 
     assert (str(everything.chain), str(filtered.chain)) == (archive.chain, f"{archive.chain} object_id=1 user=7")
     assert (len(everything.head.seal.receipts), len(filtered.head.seal.receipts)) == (LENGTH + 1, 2)
-    assert filtered.head.seal.filters == {"user": 7, "object_id": 1}
+    assert filtered.head.seal.filters == Filters(user=7, object_id=1)
     assert filtered.head.seal.gaps == []
     assert filtered.head.key.endswith("_remote_1_object_id=1_user=7/_000001.seal.json")
     report = verify(bucket, heads=[everything.head.sha256, filtered.head.sha256])

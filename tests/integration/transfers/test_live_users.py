@@ -12,7 +12,7 @@ from airflow_provider_akinon.audit_events.api import AuditEventsApi
 from airflow_provider_akinon.audit_events.archive import Archived, archive
 from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.encoding import Format
-from airflow_provider_akinon.audit_events.export import export_window, source_of
+from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.findings import Status
 from airflow_provider_akinon.audit_events.place import Place, default_prefix
@@ -45,7 +45,7 @@ def live() -> Iterator[Sandbox]:
 def export(bucket: Bucket, api: AuditEventsApi, start: datetime) -> Archived:
     """Export a day as the operator does by default."""
     window = Window(start, start + DAY)
-    prefix = default_prefix(source_of(api.settings))
+    prefix = default_prefix(api.settings.source)
     place = Place.of_window(bucket.name, prefix, window, Filters(), UTC, Format.JSONL_GZ)
     target = Target.look(bucket, place, Format.JSONL_GZ, "UTC")
     with export_window(api, window, Filters(), Redaction()) as read:

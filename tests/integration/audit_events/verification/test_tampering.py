@@ -23,7 +23,6 @@ from hypothesis import strategies as st
 from airflow_provider_akinon import __main__
 from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.findings import Status
-from airflow_provider_akinon.audit_events.receipt import Span
 from airflow_provider_akinon.audit_events.verification import Expected, verify_archive
 from airflow_provider_akinon.audit_events.window import Window, format_instant
 from airflow_provider_akinon.operators.audit_archive import VerifyAuditArchiveOperator
@@ -714,7 +713,7 @@ def the_newest_seals_signature_removed(archive: Archive) -> Tampering:
 @tampering
 def a_seal_added_without_the_key(archive: Archive) -> Tampering:
     head = archive.files[archive.seal(4)]
-    period = Span(start=period_of(5).start, end=period_of(5).end)
+    period = Window(start=period_of(5).start, end=period_of(5).end)
     body = rewritten(head, number=5, previous=archive.heads[-1], period=period, receipts=[])
     key = archive.seal(4).replace("_000004", "_000005")
     return Tampering({**archive.files, key: body}, {(NOT_SIGNED, key)})
@@ -1050,7 +1049,7 @@ def test_a_forgery_in_a_gap_that_was_sealed(s3: LocalS3, archive: Archive) -> No
     """A gap stays a gap; an export that fills it later is left out of its seal until a seal holds it."""
     late, gap = archive.of_days([SEALED_DAY]), window_of(SEALED_DAY)
     bucket = bucket_with(s3, without(archive.of_days(days_of(1)), *late))
-    assert seal(bucket, period_of(1)).head.seal.gaps == [Span(start=gap.start, end=gap.end)]
+    assert seal(bucket, period_of(1)).head.seal.gaps == [Window(start=gap.start, end=gap.end)]
     assert wrong(verify(bucket)) == {(GAP, window_of(SEALED_DAY))}
 
     put(s3, bucket.name, late)
