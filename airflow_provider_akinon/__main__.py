@@ -27,7 +27,7 @@ from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput
 from airflow_provider_akinon.audit_events.findings import Finding, Report
 from airflow_provider_akinon.audit_events.foreign_text import shown
-from airflow_provider_akinon.audit_events.inventory import folder_prefix
+from airflow_provider_akinon.audit_events.place import folder_prefix
 from airflow_provider_akinon.audit_events.signing import PublicKey
 from airflow_provider_akinon.audit_events.verification import Expected, Progress, verify_archive
 from airflow_provider_akinon.audit_events.window import format_instant, parse_instant

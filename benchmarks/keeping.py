@@ -69,9 +69,9 @@ def export(source: Source) -> Result:
     from airflow_provider_akinon.audit_events.api import AuditEventsApi
     from airflow_provider_akinon.audit_events.archive import archive
     from airflow_provider_akinon.audit_events.bucket import Bucket
-    from airflow_provider_akinon.audit_events.encoding import Format
     from airflow_provider_akinon.audit_events.export import export_window
     from airflow_provider_akinon.audit_events.filters import Filters
+    from airflow_provider_akinon.audit_events.format import Format
     from airflow_provider_akinon.audit_events.place import Place
     from airflow_provider_akinon.audit_events.receipt import Run
     from airflow_provider_akinon.audit_events.redaction import Redaction

@@ -71,14 +71,14 @@ from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.foreign_text import shown
 from airflow_provider_akinon.audit_events.limits import LimitedReading, Limits
 from airflow_provider_akinon.audit_events.pace import Clock, Pace
-from airflow_provider_akinon.audit_events.proxies import EXAMPLE, of_environment, problem_of, secrets_of
-from airflow_provider_akinon.audit_events.records import (
+from airflow_provider_akinon.audit_events.pages import (
     Page,
     parse_page,
     parse_record,
     parse_requested_events,
     without_mark,
 )
+from airflow_provider_akinon.audit_events.proxies import EXAMPLE, of_environment, problem_of, secrets_of
 from airflow_provider_akinon.audit_events.secrecy import Secrets, holds_key, keeping_secret
 from airflow_provider_akinon.audit_events.settings import Extra, Settings, problem_of_bundle
 from airflow_provider_akinon.audit_events.window import Window, format_instant, parse_instant

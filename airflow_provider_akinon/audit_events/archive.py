@@ -25,7 +25,7 @@ from airflow_provider_akinon import __version__
 from airflow_provider_akinon.audit_events.bucket import Bucket, Head
 from airflow_provider_akinon.audit_events.comparison import Comparison, Difference, Numbers, comparing
 from airflow_provider_akinon.audit_events.conditional_writes import may_upload_in_parts
-from airflow_provider_akinon.audit_events.encoding import Block, Format, JsonLines, added_sums, sum_in_hex
+from airflow_provider_akinon.audit_events.encoding import Block, JsonLines, added_sums, sum_in_hex
 from airflow_provider_akinon.audit_events.errors import (
     ArchiveError,
     ObjectAltered,
@@ -33,8 +33,10 @@ from airflow_provider_akinon.audit_events.errors import (
     ObjectUnreadable,
     SourceChanged,
 )
+from airflow_provider_akinon.audit_events.event import parse_event, parse_events
 from airflow_provider_akinon.audit_events.export import Draft, Export
-from airflow_provider_akinon.audit_events.place import Place
+from airflow_provider_akinon.audit_events.format import Format
+from airflow_provider_akinon.audit_events.place import Place, receipt_key
 from airflow_provider_akinon.audit_events.reading import Stretch
 from airflow_provider_akinon.audit_events.receipt import (
     NOT_PROVED,
@@ -46,9 +48,7 @@ from airflow_provider_akinon.audit_events.receipt import (
     Run,
     StoredObject,
     arguments_of_documents,
-    receipt_key,
 )
-from airflow_provider_akinon.audit_events.records import parse_event, parse_events
 from airflow_provider_akinon.audit_events.splicing import members_of
 from airflow_provider_akinon.audit_events.stored import naming_damage, stored_lines
 from airflow_provider_akinon.audit_events.stored_window import (

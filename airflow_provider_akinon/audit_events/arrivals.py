@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from airflow_provider_akinon.audit_events.event import parse_event
 from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.records import parse_event
-from airflow_provider_akinon.audit_events.slices import PagesOfEvents
+from airflow_provider_akinon.audit_events.protocol import PagesOfEvents
 from airflow_provider_akinon.audit_events.window import Window, format_instant, parse_instant
 
 MOST_UUIDS = 20
@@ -68,7 +68,7 @@ class Batch:
         }
 
 
-def look(
+def look_for(
     api: PagesOfEvents, filters: Filters, since: datetime, cursor: Cursor, overlap: timedelta, now: datetime
 ) -> tuple[Batch | None, Cursor]:
     """Look once for events from ``since`` on that are new to ``cursor``.

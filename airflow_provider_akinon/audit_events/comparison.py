@@ -18,7 +18,7 @@ from itertools import groupby, islice, repeat
 from typing import IO
 
 from airflow_provider_akinon.audit_events.differences import Verdict, compare
-from airflow_provider_akinon.audit_events.records import Event, parse_event, parse_events
+from airflow_provider_akinon.audit_events.event import Event, parse_event, parse_events
 
 VANISHED = ""
 """Stands in place of a changed field's name where the whole event is no longer returned."""

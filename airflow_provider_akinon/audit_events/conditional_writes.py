@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_akinon.audit_events.bucket import LEAST_IN_PARTS, Bucket
+from airflow_provider_akinon.audit_events.place import PROBE_NAME
 from airflow_provider_akinon.audit_events.receipt import arguments_of_documents
 
-NAME = "_creates-once.json"
-"""Of the object, which query engines pass over, as they do all names that begin with an underscore."""
 BODY = (
     b'{"what": "Tasks ask S3 to create this object again and again. It has to refuse, since it is there; so no task '
     b'can replace what another one stored. Leave it here."}\n'
@@ -37,7 +36,7 @@ def require_conditional_writes(bucket: Bucket, folder: str, arguments: Mapping[s
     place = (*bucket.identity, folder)
     if not bucket.conditional or place in _known:
         return
-    bucket.require_conditional_writes(folder + NAME, BODY, arguments_of_documents(arguments))
+    bucket.require_conditional_writes(folder + PROBE_NAME, BODY, arguments_of_documents(arguments))
     _known.add(place)
 
 
@@ -52,4 +51,4 @@ def may_upload_in_parts(bucket: Bucket, folder: str, arguments: Mapping[str, Any
     """
     if not bucket.conditional or size < LEAST_IN_PARTS:
         return True
-    return bucket.heeds_condition_in_parts(folder + NAME, BODY, arguments_of_documents(arguments))
+    return bucket.heeds_condition_in_parts(folder + PROBE_NAME, BODY, arguments_of_documents(arguments))

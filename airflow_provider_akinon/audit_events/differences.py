@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from airflow_provider_akinon.audit_events.event import members, raw_members
 from airflow_provider_akinon.audit_events.loose_text import REDACTED
-from airflow_provider_akinon.audit_events.records import members, raw_members
 from airflow_provider_akinon.audit_events.redaction import HMAC_MARK
 
 DOCUMENTED = frozenset(

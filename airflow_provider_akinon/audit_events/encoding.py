@@ -21,45 +21,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from itertools import pairwise
 from typing import IO, cast
 
-from airflow_provider_akinon.audit_events.errors import InvalidInput, ProtocolError
-from airflow_provider_akinon.audit_events.records import Event
+from airflow_provider_akinon.audit_events.errors import ProtocolError
+from airflow_provider_akinon.audit_events.event import Event
+from airflow_provider_akinon.audit_events.format import Format
 from airflow_provider_akinon.audit_events.window import format_instant
 
-
-class Format(StrEnum):
-    """A format of stored events; its value is the extension of their keys."""
-
-    JSONL_GZ = "jsonl.gz"
-    JSONL = "jsonl"
-    PARQUET = "parquet"
-
-    @classmethod
-    def parse(cls, value: object) -> Format:
-        """Return the format called ``value``.
-
-        :raises InvalidInput: there is no such format.
-        """
-        for each in cls:
-            if each == value:
-                return each
-        names = ", ".join(repr(each.value) for each in cls)
-        raise InvalidInput(f"format={value!r} is not known; use one of {names}")
-
-    @property
-    def content_type(self) -> str:
-        """The media type. No Content-Encoding goes with it: clients would uncompress on the way."""
-        return _CONTENT_TYPES[self]
-
-
-_CONTENT_TYPES = {
-    Format.JSONL_GZ: "application/gzip",
-    Format.JSONL: "application/x-ndjson",
-    Format.PARQUET: "application/vnd.apache.parquet",
-}
 _PIECE = 128 * 1024
 _GZIP_LEVELS = {Format.JSONL_GZ: 6, Format.PARQUET: 1}
 """Of the lines; those that become Parquet are only spooled."""

@@ -36,12 +36,9 @@ line. This module refuses to know Airflow.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from airflow_provider_akinon.audit_events.foreign_text import shown
-
-if TYPE_CHECKING:
-    from airflow_provider_akinon.audit_events.window import Window
 
 
 class AkinonError(Exception):
@@ -169,7 +166,7 @@ class IncompleteWindow(AkinonError):
     """
 
     def __init__(
-        self, message: str, *, expected: int, read: int, slices: tuple[tuple[Window, int, int], ...] = ()
+        self, message: str, *, expected: int, read: int, slices: tuple[tuple[object, int, int], ...] = ()
     ) -> None:
         super().__init__(message)
         self.expected = expected

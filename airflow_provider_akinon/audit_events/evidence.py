@@ -14,16 +14,16 @@ from itertools import count
 
 from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.errors import ArchiveError
-from airflow_provider_akinon.audit_events.findings import Problem, Status
+from airflow_provider_akinon.audit_events.findings import Problem
 from airflow_provider_akinon.audit_events.inventory import Inventory
-from airflow_provider_akinon.audit_events.place import first_and_number
-from airflow_provider_akinon.audit_events.precision import shown_unit
-from airflow_provider_akinon.audit_events.receipt import Receipt, receipt_key
+from airflow_provider_akinon.audit_events.place import first_and_number, receipt_key
+from airflow_provider_akinon.audit_events.receipt import Receipt
 from airflow_provider_akinon.audit_events.seal import ChainName, SealedReceipt
-from airflow_provider_akinon.audit_events.seal_chain import SealChain, status_of
+from airflow_provider_akinon.audit_events.seal_chain import SealChain
 from airflow_provider_akinon.audit_events.series import Entry
-from airflow_provider_akinon.audit_events.stored_window import WindowReceipts, facts_of, read_receipt
-from airflow_provider_akinon.audit_events.window import MILLISECOND, format_instant
+from airflow_provider_akinon.audit_events.status import Status, status_of
+from airflow_provider_akinon.audit_events.window import MILLISECOND, format_instant, shown_unit
+from airflow_provider_akinon.audit_events.window_receipts import WindowReceipts, facts_of, read_receipt
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,15 +26,17 @@ from functools import cache
 from itertools import islice
 from typing import IO
 
-from airflow_provider_akinon.audit_events.encoding import Block, Format, JsonLines, unpacked_lines
+from airflow_provider_akinon.audit_events.encoding import Block, JsonLines, unpacked_lines
 from airflow_provider_akinon.audit_events.errors import IncompleteWindow, ProtocolError
+from airflow_provider_akinon.audit_events.event import parse_events
 from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.format import Format
 from airflow_provider_akinon.audit_events.parquet import write_parquet
+from airflow_provider_akinon.audit_events.protocol import PagesOfEvents
 from airflow_provider_akinon.audit_events.reading import Count, Reader, Stretch
-from airflow_provider_akinon.audit_events.records import parse_events
 from airflow_provider_akinon.audit_events.redaction import Redaction
 from airflow_provider_akinon.audit_events.secrecy import keeping_secret
-from airflow_provider_akinon.audit_events.slices import TIMES, PagesOfEvents, meaningless
+from airflow_provider_akinon.audit_events.slices import TIMES, meaningless
 from airflow_provider_akinon.audit_events.source import Source
 from airflow_provider_akinon.audit_events.window import Window
 

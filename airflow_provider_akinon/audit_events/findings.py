@@ -7,33 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
 from typing import Any, NamedTuple
 
 from airflow_provider_akinon.audit_events.foreign_text import shown
+from airflow_provider_akinon.audit_events.status import Status
 from airflow_provider_akinon.audit_events.window import Window
-
-
-class Status(Enum):
-    """What was found; see `Finding`."""
-
-    OK = "ok"
-    NOT_SEALED = "not sealed"
-    LEFT_OUT = "left out of its seal"
-    MISSING = "missing"
-    ALTERED = "altered"
-    UNREADABLE = "unreadable"
-    WITHOUT_RECEIPT = "without receipt"
-    GAP = "gap"
-    OVERLAP = "overlap"
-    NOT_SIGNED = "not signed"
-    HEAD_MISSING = "head missing"
-    NOTHING = "nothing"
-
-    @property
-    def is_wrong(self) -> bool:
-        """Whether somebody should look into it. What is not sealed yet agrees with its receipt all the same."""
-        return self not in (Status.OK, Status.NOT_SEALED)
 
 
 @dataclass(frozen=True, slots=True)

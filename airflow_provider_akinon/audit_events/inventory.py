@@ -12,26 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from airflow_provider_akinon.audit_events.bucket import Bucket
-from airflow_provider_akinon.audit_events.encoding import Format
-from airflow_provider_akinon.audit_events.errors import InvalidInput
-from airflow_provider_akinon.audit_events.place import first_and_number
-from airflow_provider_akinon.audit_events.receipt import told_by_key
-from airflow_provider_akinon.audit_events.seal import FOLDER, place_in_chain
-
-_EXTENSIONS = tuple(f".{format_.value}" for format_ in Format)
-
-
-def folder_prefix(prefix: object) -> str:
-    """Return ``prefix`` as the beginning of keys in a folder: empty, or with a slash at its end.
-
-    :raises InvalidInput: it is not text, or a URL.
-    """
-    if not isinstance(prefix, str) or prefix.startswith("s3://"):
-        raise InvalidInput(
-            f"s3_prefix={prefix!r} is not a prefix; write it like 'akinon/audit-events', without bucket"
-        )
-    stripped = prefix.strip("/")
-    return f"{stripped}/" if stripped else ""
+from airflow_provider_akinon.audit_events.place import (
+    SEALS_FOLDER,
+    first_and_number,
+    is_read,
+    place_in_chain,
+    told_by_key,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +41,8 @@ class Inventory:
         seals: defaultdict[str, list[int]] = defaultdict(list)
         for key, size in bucket.entries(prefix):
             rest = key.removeprefix(prefix)
-            if rest.startswith(FOLDER):
-                if place := place_in_chain(rest.removeprefix(FOLDER)):
+            if rest.startswith(SEALS_FOLDER):
+                if place := place_in_chain(rest.removeprefix(SEALS_FOLDER)):
                     seals[place[0]].append(place[1])
             elif told := told_by_key(key):
                 receipts[told[0]].append(told[1])
@@ -67,16 +54,8 @@ class Inventory:
             {
                 key: size
                 for key, size in sizes.items()
-                if key in receipts or first_and_number(key)[0] in receipts or _is_read(key, size)
+                if key in receipts or first_and_number(key)[0] in receipts or is_read(key, size)
             },
             dict(receipts),
             dict(seals),
         )
-
-
-def _is_read(key: str, size: int) -> bool:
-    """Tell whether a query engine would take an object for one of events."""
-    folder, _, name = key.rpartition("/")
-    if name.startswith(("_", ".")) or not (name or size):
-        return False
-    return name.lower().endswith(_EXTENSIONS) or any(each.startswith("date=") for each in folder.split("/"))

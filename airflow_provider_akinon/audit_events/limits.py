@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from airflow_provider_akinon.audit_events.errors import ProtocolError, Unreachable
+from airflow_provider_akinon.audit_events.event import MOST_BYTES
 
-MOST_BYTES = 256 * 1024 * 1024
-"""Bytes of a body, as it comes and unpacked."""
 MOST_HEADER_BYTES = 128 * 1024
 """Bytes of all headers and status lines of a request, with what comes before its answer and what redirects it."""
 

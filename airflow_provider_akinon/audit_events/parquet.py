@@ -22,7 +22,7 @@ from typing import IO, Any
 import msgspec
 
 from airflow_provider_akinon.audit_events.errors import InvalidInput, ProtocolError
-from airflow_provider_akinon.audit_events.records import members, parse_event
+from airflow_provider_akinon.audit_events.event import members, parse_event
 from airflow_provider_akinon.audit_events.window import format_instant
 
 ROW_GROUP_BYTES = 8 * 1024 * 1024

@@ -11,9 +11,11 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
-from airflow_provider_akinon.audit_events.encoding import Format
+import msgspec
+
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.format import Format
 from airflow_provider_akinon.audit_events.given_text import require_text
 from airflow_provider_akinon.audit_events.source import Source
 from airflow_provider_akinon.audit_events.window import Window
@@ -136,12 +138,17 @@ def late_key(key: str, number: int, format: Format) -> str:  # noqa: A002 - the 
     if not number:
         return key
     stem = stem_of(key, format)
-    return f"{stem}.late-{number}{key.removeprefix(stem)}"
+    return f"{late_prefix(key, format)}{number}{key.removeprefix(stem)}"
 
 
 def stem_of(key: str, format: Format) -> str:  # noqa: A002 - the field's own word
     """Return what the keys of all of a window's objects begin with."""
     return key.removesuffix(f".{format.value}")
+
+
+def late_prefix(key: str, format: Format) -> str:  # noqa: A002 - the field's own word
+    """Return what the keys of all of a window's late events begin with."""
+    return f"{stem_of(key, format)}.late-"
 
 
 def first_and_number(key: str) -> tuple[str, int]:
@@ -168,3 +175,76 @@ def _compact(instant: datetime) -> str:
     text = instant.astimezone(UTC).strftime("%Y%m%dT%H%M%S")
     fraction = f".{instant.microsecond:06d}" if instant.microsecond else ""
     return f"{text}{fraction}Z"
+
+
+RECEIPT_SUFFIX = ".receipt.json"
+
+
+def receipt_prefix(object_key: str) -> str:
+    """Return what the keys of an object's receipts begin with. Query engines skip names that begin with ``_``."""
+    folder, slash, name = object_key.rpartition("/")
+    return f"{folder}{slash}_{name}."
+
+
+def receipt_key(object_key: str, sha256: str) -> str:
+    """Return the key of the receipt with this SHA-256 for an object."""
+    return f"{receipt_prefix(object_key)}{sha256}{RECEIPT_SUFFIX}"
+
+
+_RECEIPT_KEY = re.compile(
+    r"(?P<folder>(?:.*/)?)_(?P<name>[^/]+)\.(?P<sha256>[0-9a-f]{64})" + re.escape(RECEIPT_SUFFIX), re.DOTALL
+)
+
+
+def told_by_key(key: str) -> tuple[str, str] | None:
+    """Return the object's key and the receipt's SHA-256 that a receipt's key tells, None where it is no such key."""
+    found = _RECEIPT_KEY.fullmatch(key)
+    return (found["folder"] + found["name"], found["sha256"]) if found else None
+
+
+SEALS_FOLDER = "_seals/"
+_SEAL_KEY = re.compile(r"([^/]+)/_([0-9]{6}|[1-9][0-9]{6,})\.seal\.json")
+
+
+def folder_of_chain(source: Source, filters: Filters) -> str:
+    """Return the name of the folder that the seals of a chain lie in: another one for each source and filters."""
+    safe = msgspec.structs.replace(source, host=safe_name(source.host))
+    asked = sorted(filters.as_dict().items())
+    return str(safe).replace("/", "_") + "".join(f"_{name}={value}" for name, value in asked)
+
+
+def seal_key(prefix: str, folder: str, number: int) -> str:
+    """Return the key of a seal below ``prefix``, which is empty or ends in a slash."""
+    return f"{prefix}{SEALS_FOLDER}{folder}/_{number:06d}.seal.json"
+
+
+def place_in_chain(rest: str) -> tuple[str, int] | None:
+    """Return folder and number of a seal by what its key has after `SEALS_FOLDER`, None where it is no seal."""
+    found = _SEAL_KEY.fullmatch(rest)
+    return (found[1], int(found[2])) if found else None
+
+
+PROBE_NAME = "_creates-once.json"
+"""Of the object, which query engines pass over, as they do all names that begin with an underscore."""
+_READ = tuple(f".{each.value}" for each in Format)
+
+
+def folder_prefix(prefix: object) -> str:
+    """Return ``prefix`` as the beginning of keys in a folder: empty, or with a slash at its end.
+
+    :raises InvalidInput: it is not text, or a URL.
+    """
+    if not isinstance(prefix, str) or prefix.startswith("s3://"):
+        raise InvalidInput(
+            f"s3_prefix={prefix!r} is not a prefix; write it like 'akinon/audit-events', without bucket"
+        )
+    stripped = prefix.strip("/")
+    return f"{stripped}/" if stripped else ""
+
+
+def is_read(key: str, size: int) -> bool:
+    """Tell whether a query engine would take an object for one of events."""
+    folder, _, name = key.rpartition("/")
+    if name.startswith(("_", ".")) or not (name or size):
+        return False
+    return name.lower().endswith(_READ) or any(each.startswith("date=") for each in folder.split("/"))

@@ -8,22 +8,14 @@ than a millisecond, on which all edges may lie.
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from airflow_provider_akinon.audit_events.window import DAY, MILLISECOND, MINUTE, microseconds_of_day
+from airflow_provider_akinon.audit_events.window import DAY, MILLISECOND, MINUTE, shown_unit
 
-_MICROSECOND = timedelta(microseconds=1)
 TRIED = tuple(timedelta(milliseconds=number) for number in (1, 10, 100, 1_000, 10_000, 60_000, 600_000, 3_600_000))
 """Units that an API may well cut times to, the finest first."""
-
-
-def shown_unit(instants: Iterable[datetime], known: timedelta = DAY) -> timedelta:
-    """Return the greatest unit that divides all ``instants``, and ``known``; zero where it is below a millisecond."""
-    microseconds = math.gcd(known // _MICROSECOND, *map(microseconds_of_day, instants))
-    return timedelta(microseconds=microseconds) if microseconds >= 1000 else timedelta(0)
 
 
 class Precision:

@@ -18,9 +18,8 @@ import msgspec
 from airflow_provider_akinon.audit_events.api import AuditEventsApi
 from airflow_provider_akinon.audit_events.errors import AkinonError, ApiError, ProtocolError, Rejected
 from airflow_provider_akinon.audit_events.pace import Clock
-from airflow_provider_akinon.audit_events.precision import shown_unit
 from airflow_provider_akinon.audit_events.settings import Settings
-from airflow_provider_akinon.audit_events.window import MILLISECOND, floor_to, parse_instant
+from airflow_provider_akinon.audit_events.window import MILLISECOND, floor_to, parse_instant, shown_unit
 
 MOST_REQUESTS = 40
 PAUSE = 0.5
@@ -29,7 +28,7 @@ _SAMPLE = 50
 _LAST_YEAR = 9998
 _MICROSECOND = timedelta(microseconds=1)
 
-Event = Mapping[str, Any]
+_Shown = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +147,8 @@ class _Look:
     def __init__(self, api: AuditEventsApi, asking: _Asking) -> None:
         self._api = api
         self._asking = asking
-        self._newest: list[Event] = []
-        self._oldest: list[Event] = []
+        self._newest: list[_Shown] = []
+        self._oldest: list[_Shown] = []
         self._total = 0
         self._hour = 0
 
@@ -352,7 +351,7 @@ class _Look:
         return page
 
 
-def _times(events: list[Event]) -> list[datetime]:
+def _times(events: list[_Shown]) -> list[datetime]:
     instants = [parse_instant("timestamp", event.get("timestamp")) for event in events]
     if any(instant.year > _LAST_YEAR for instant in instants):
         raise ProtocolError("an event lies at the end of all time")

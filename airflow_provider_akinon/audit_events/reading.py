@@ -33,8 +33,9 @@ from airflow_provider_akinon.audit_events.errors import IncompleteWindow
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.in_threads import in_threads
 from airflow_provider_akinon.audit_events.precision import Precision
+from airflow_provider_akinon.audit_events.protocol import PagesOfEvents
 from airflow_provider_akinon.audit_events.redaction import Redaction
-from airflow_provider_akinon.audit_events.slices import PagesOfEvents, Part, meaningless, read_part, require_meaning
+from airflow_provider_akinon.audit_events.slices import Part, meaningless, read_part, require_meaning
 from airflow_provider_akinon.audit_events.window import Window
 
 SLICE_PAGES = 32

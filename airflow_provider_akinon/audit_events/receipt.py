@@ -11,23 +11,21 @@ their window is not stored: whoever may write to the bucket can name a receipt a
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import ArchiveError, InvalidInput
+from airflow_provider_akinon.audit_events.event import UUID
 from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.place import first_and_number, name_of, why_not_of
-from airflow_provider_akinon.audit_events.records import UUID
+from airflow_provider_akinon.audit_events.format import Format
+from airflow_provider_akinon.audit_events.place import first_and_number, name_of, told_by_key, why_not_of
 from airflow_provider_akinon.audit_events.source import Source
 from airflow_provider_akinon.audit_events.window import Instant, Window, parse_timezone
 
 SCHEMA: Literal["airflow-provider-akinon/receipt/1"] = "airflow-provider-akinon/receipt/1"
-SUFFIX = ".receipt.json"
 CONTENT_TYPE = "application/json"
 _OF_OBJECTS = ("ContentType", "Metadata", "StorageClass")
 """Upload arguments that are an object's alone: receipts and seals are small, and read on every rerun."""
@@ -195,26 +193,6 @@ _decode = msgspec.json.Decoder(Receipt).decode
 def receipt_schema() -> dict[str, Any]:
     """Return the JSON Schema of receipts."""
     return msgspec.json.schema(Receipt)
-
-
-def receipt_prefix(object_key: str) -> str:
-    """Return what the keys of an object's receipts begin with. Query engines skip names that begin with ``_``."""
-    folder, slash, name = object_key.rpartition("/")
-    return f"{folder}{slash}_{name}."
-
-
-def receipt_key(object_key: str, sha256: str) -> str:
-    """Return the key of the receipt with this SHA-256 for an object."""
-    return f"{receipt_prefix(object_key)}{sha256}{SUFFIX}"
-
-
-_KEY = re.compile(r"(?P<folder>(?:.*/)?)_(?P<name>[^/]+)\.(?P<sha256>[0-9a-f]{64})" + re.escape(SUFFIX), re.DOTALL)
-
-
-def told_by_key(key: str) -> tuple[str, str] | None:
-    """Return the object's key and the receipt's SHA-256 that a receipt's key tells, None where it is no such key."""
-    found = _KEY.fullmatch(key)
-    return (found["folder"] + found["name"], found["sha256"]) if found else None
 
 
 def parse_receipt(key: str, body: bytes) -> Receipt:

@@ -24,17 +24,18 @@ from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.conditional_writes import require_conditional_writes
 from airflow_provider_akinon.audit_events.differences import Compared, Verdict, compare
 from airflow_provider_akinon.audit_events.errors import InvalidInput, Rejected
+from airflow_provider_akinon.audit_events.event import parse_event
 from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.foreign_text import shown
 from airflow_provider_akinon.audit_events.in_threads import in_threads
 from airflow_provider_akinon.audit_events.inventory import Inventory
-from airflow_provider_akinon.audit_events.place import Place, first_and_number
-from airflow_provider_akinon.audit_events.receipt import Receipt, Run, receipt_key
-from airflow_provider_akinon.audit_events.records import parse_event
+from airflow_provider_akinon.audit_events.place import Place, first_and_number, receipt_key
+from airflow_provider_akinon.audit_events.receipt import Receipt, Run
 from airflow_provider_akinon.audit_events.redaction import Redaction
 from airflow_provider_akinon.audit_events.stored import naming_damage, stored_lines
-from airflow_provider_akinon.audit_events.stored_window import Target, WindowReceipts, policy_of, read_receipt
+from airflow_provider_akinon.audit_events.stored_window import Target, policy_of
 from airflow_provider_akinon.audit_events.window import Window
+from airflow_provider_akinon.audit_events.window_receipts import WindowReceipts, read_receipt
 
 THREADS = 8
 """Receipts that are read at a time."""

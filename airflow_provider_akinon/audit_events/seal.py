@@ -10,25 +10,21 @@ are not exactly those of a seal of its schema, and a seal that lies elsewhere th
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import ArchiveError
 from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.place import safe_name
+from airflow_provider_akinon.audit_events.format import Format
+from airflow_provider_akinon.audit_events.place import folder_of_chain, seal_key
 from airflow_provider_akinon.audit_events.receipt import Count, Run, Sha256, encoded, require_calendar
 from airflow_provider_akinon.audit_events.signing import PrivateKey, PublicKey
 from airflow_provider_akinon.audit_events.source import Source
 from airflow_provider_akinon.audit_events.window import Instant, Window
 
 SCHEMA: Literal["airflow-provider-akinon/seal/1"] = "airflow-provider-akinon/seal/1"
-FOLDER = "_seals/"
-
-_KEY = re.compile(r"([^/]+)/_([0-9]{6}|[1-9][0-9]{6,})\.seal\.json")
 
 
 class SealedReceipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -158,19 +154,7 @@ class ChainName:
     @property
     def folder(self) -> str:
         """The name of the folder that the seals lie in: another one for each chain."""
-        source = msgspec.structs.replace(self.source, host=safe_name(self.source.host))
-        return str(source).replace("/", "_") + "".join(f"_{name}={value}" for name, value in self._filters)
-
-
-def seal_key(prefix: str, folder: str, number: int) -> str:
-    """Return the key of a seal below ``prefix``, which is empty or ends in a slash."""
-    return f"{prefix}{FOLDER}{folder}/_{number:06d}.seal.json"
-
-
-def place_in_chain(rest: str) -> tuple[str, int] | None:
-    """Return folder and number of the seal whose key goes on with ``rest`` after `FOLDER`, None where it is none."""
-    found = _KEY.fullmatch(rest)
-    return (found[1], int(found[2])) if found else None
+        return folder_of_chain(self.source, self.filters)
 
 
 def parse_seal(key: str, body: bytes) -> Seal:

@@ -13,11 +13,20 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from airflow_provider_akinon.audit_events.errors import ArchiveError, ObjectChanged, ObjectUnreadable
-from airflow_provider_akinon.audit_events.findings import Status
-from airflow_provider_akinon.audit_events.seal import ChainName, Seal, parse_seal, seal_key
+from airflow_provider_akinon.audit_events.bucket import Bucket
+from airflow_provider_akinon.audit_events.errors import ArchiveError
+from airflow_provider_akinon.audit_events.in_threads import in_threads
+from airflow_provider_akinon.audit_events.inventory import Inventory
+from airflow_provider_akinon.audit_events.place import seal_key
+from airflow_provider_akinon.audit_events.seal import ChainName, Seal, parse_seal
 from airflow_provider_akinon.audit_events.series import Entry
 from airflow_provider_akinon.audit_events.signing import PublicKey
+from airflow_provider_akinon.audit_events.status import Status, status_of
+
+THREADS = 8
+"""Seals that are read at a time."""
+MOST_OF_A_SEAL = 64 << 20
+"""Bytes: some 150,000 receipts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +181,19 @@ def _signed(seal: Seal, keys: Collection[PublicKey]) -> bool:
     return False
 
 
-def status_of(error: ArchiveError) -> Status:
-    """Return what an error that reading a key made is called."""
-    if isinstance(error, ObjectUnreadable):
-        return Status.UNREADABLE
-    return Status.MISSING if isinstance(error, ObjectChanged) else Status.ALTERED
+def read_chains(
+    bucket: Bucket, inventory: Inventory, vouchers: Vouchers = NOTHING_KNOWN
+) -> Iterator[tuple[str, SealChain]]:
+    """Yield folder and chain of all seals of an inventory; ``vouchers`` are as `SealChain.read` takes them."""
+
+    def read(place: str) -> bytes | ArchiveError:
+        try:
+            return bucket.read(place, MOST_OF_A_SEAL)
+        except ArchiveError as error:  # of this key: the chain tells of it, and goes by the others
+            return error
+
+    for folder, numbers in sorted(inventory.seals.items()):
+        places = [seal_key(inventory.prefix, folder, number) for number in numbers]
+        with in_threads(read, places, THREADS, "akinon-seals") as read_bodies:
+            bodies = dict(zip(numbers, read_bodies, strict=True))
+        yield folder, SealChain.read(inventory.prefix, folder, bodies, vouchers)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -25,18 +25,21 @@ from airflow_provider_akinon.audit_events.errors import ArchiveError, ObjectChan
 from airflow_provider_akinon.audit_events.evidence import Evidence, Names, evidence_of, names_of
 from airflow_provider_akinon.audit_events.in_threads import in_threads
 from airflow_provider_akinon.audit_events.inventory import Inventory
-from airflow_provider_akinon.audit_events.receipt import Run, arguments_of_documents, receipt_key
-from airflow_provider_akinon.audit_events.seal import SCHEMA, ChainName, ListedChain, Seal, SealedReceipt, seal_key
-from airflow_provider_akinon.audit_events.seal_chain import NOTHING_KNOWN, SealChain, StoredSeal, Vouchers
+from airflow_provider_akinon.audit_events.place import receipt_key, seal_key
+from airflow_provider_akinon.audit_events.receipt import Run, arguments_of_documents
+from airflow_provider_akinon.audit_events.seal import SCHEMA, ChainName, ListedChain, Seal, SealedReceipt
+from airflow_provider_akinon.audit_events.seal_chain import (
+    MOST_OF_A_SEAL,
+    SealChain,
+    StoredSeal,
+    read_chains,
+)
 from airflow_provider_akinon.audit_events.series import SealedTime, series_of
 from airflow_provider_akinon.audit_events.signing import PrivateKey, PublicKey
 from airflow_provider_akinon.audit_events.window import Window
 
 THREADS = 8
 """Small objects that are read at a time."""
-
-MOST_OF_A_SEAL = 64 << 20
-"""Bytes: some 150,000 receipts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,24 +123,6 @@ def seal_archive(
         elif chain.head is not None:
             sealings.append(Sealing(name, chain.head, written=False))
     return sorted(sealings, key=lambda sealing: sealing.chain)
-
-
-def read_chains(
-    bucket: Bucket, inventory: Inventory, vouchers: Vouchers = NOTHING_KNOWN
-) -> Iterator[tuple[str, SealChain]]:
-    """Yield folder and chain of all seals of an inventory; ``vouchers`` are as `SealChain.read` takes them."""
-
-    def read(place: str) -> bytes | ArchiveError:
-        try:
-            return bucket.read(place, MOST_OF_A_SEAL)
-        except ArchiveError as error:  # of this key: the chain tells of it, and goes by the others
-            return error
-
-    for folder, numbers in sorted(inventory.seals.items()):
-        places = [seal_key(inventory.prefix, folder, number) for number in numbers]
-        with in_threads(read, places, THREADS, "akinon-seals") as read_bodies:
-            bodies = dict(zip(numbers, read_bodies, strict=True))
-        yield folder, SealChain.read(inventory.prefix, folder, bodies, vouchers)
 
 
 def _whole_chains(bucket: Bucket, inventory: Inventory, known_heads: Collection[str]) -> dict[ChainName, SealChain]:

@@ -14,7 +14,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from airflow_provider_akinon.audit_events.coverage import gaps, overlaps
-from airflow_provider_akinon.audit_events.encoding import Format
+from airflow_provider_akinon.audit_events.format import Format
 from airflow_provider_akinon.audit_events.place import first_and_number
 from airflow_provider_akinon.audit_events.seal import ChainName, SealedReceipt
 from airflow_provider_akinon.audit_events.window import Window

@@ -25,13 +25,13 @@ from collections.abc import Set
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import pairwise
-from typing import Protocol
 
 from airflow_provider_akinon.audit_events.errors import IncompleteWindow, MeaninglessCount, Rejected
+from airflow_provider_akinon.audit_events.event import Event
 from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.pages import parse_requested_events
 from airflow_provider_akinon.audit_events.precision import TRIED, Precision
-from airflow_provider_akinon.audit_events.records import Event, Page, parse_requested_events
-from airflow_provider_akinon.audit_events.settings import Settings
+from airflow_provider_akinon.audit_events.protocol import PagesOfEvents
 from airflow_provider_akinon.audit_events.window import MILLISECOND, Window, floor_to
 
 CERTAINTY = 14
@@ -42,18 +42,6 @@ RESTARTS = 500
 """Requests beside these that an instant may take while it changes."""
 TIMES = 4
 """How often an answer has to contradict itself in the same way, before it is believed to be the API's fault."""
-
-
-class PagesOfEvents(Protocol):
-    """What reading needs of `AuditEventsApi`."""
-
-    settings: Settings
-
-    def page(self, params: dict[str, str]) -> Page:
-        """Return one page of events, unchecked."""
-
-    def count(self, window: Window, filters: Filters) -> int:
-        """Return how many events of ``window`` match ``filters`` now."""
 
 
 @dataclass(frozen=True, slots=True)

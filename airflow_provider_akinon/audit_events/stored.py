@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from shutil import copyfileobj
 from typing import IO, cast
 
-from airflow_provider_akinon.audit_events.encoding import Format, unpacked_lines
+from airflow_provider_akinon.audit_events.encoding import unpacked_lines
 from airflow_provider_akinon.audit_events.errors import ArchiveError, InvalidInput, ProtocolError
-from airflow_provider_akinon.audit_events.limits import MOST_BYTES
+from airflow_provider_akinon.audit_events.event import MOST_BYTES
+from airflow_provider_akinon.audit_events.format import Format
 from airflow_provider_akinon.audit_events.parquet import read_lines
 
 MOST_OF_A_LINE = MOST_BYTES

@@ -10,85 +10,30 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 from airflow_provider_akinon.audit_events.bucket import Bucket, Head
 from airflow_provider_akinon.audit_events.comparison import VANISHED
-from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import ArchiveError, ForeignObject, ObjectAltered
 from airflow_provider_akinon.audit_events.export import Export
-from airflow_provider_akinon.audit_events.place import Place, first_and_number, late_key, stem_of
-from airflow_provider_akinon.audit_events.receipt import (
-    MOST_OF_A_RECEIPT,
-    Receipt,
-    StoredObject,
-    newest,
-    parse_receipt,
+from airflow_provider_akinon.audit_events.format import Format
+from airflow_provider_akinon.audit_events.place import (
+    Place,
+    first_and_number,
+    late_key,
+    late_prefix,
     receipt_key,
     receipt_prefix,
+    stem_of,
     told_by_key,
 )
+from airflow_provider_akinon.audit_events.receipt import (
+    Receipt,
+    StoredObject,
+)
+from airflow_provider_akinon.audit_events.window_receipts import WindowReceipts, facts_of, read_receipt
 
 METADATA_PREFIX = "akinon-"
-
-
-def read_receipt(bucket: Bucket, key: str) -> Receipt:
-    """Return the receipt that lies at ``key``.
-
-    :raises ArchiveError: see `parse_receipt`; or it has more bytes than any receipt.
-    """
-    return parse_receipt(key, bucket.read(key, MOST_OF_A_RECEIPT))
-
-
-@dataclass(frozen=True)
-class WindowReceipts:
-    """The receipts of a window by their SHA-256, without the uuids that they record."""
-
-    key: str
-    """Of the window's first object."""
-    receipts: Mapping[str, Receipt]
-
-    @cached_property
-    def newest(self) -> list[str]:
-        """The SHA-256 of those that no other one names as before it, in order."""
-        return newest(self.receipts)
-
-    @property
-    def last(self) -> Receipt:
-        """The newest receipt; of several, the one of the most events, since workers' clocks differ."""
-        several = (self.receipts[sha256] for sha256 in self.newest)
-        return max(several, key=lambda receipt: (receipt.counts.window, receipt.verified_at))
-
-    @cached_property
-    def of_objects(self) -> dict[int, dict[str, Receipt]]:
-        """The receipts of each object that has some, by its number and their SHA-256, the earliest first."""
-        found: dict[int, dict[str, Receipt]] = {}
-        for sha256, receipt in sorted(self.receipts.items(), key=lambda each: (each[1].verified_at, each[0])):
-            if receipt.object is not None:
-                found.setdefault(first_and_number(receipt.object.key)[1], {})[sha256] = receipt
-        return dict(sorted(found.items()))
-
-    def of_object(self, key: str) -> dict[str, Receipt]:
-        """Return the receipts of one object by their SHA-256."""
-        return {
-            sha256: each
-            for sha256, each in self.receipts.items()
-            if each.object is not None and each.object.key == key
-        }
-
-    def versions(self) -> set[int]:
-        """Return the versions of the policy by which the objects were redacted."""
-        return {receipt.redaction.version for receipt in self.receipts.values() if receipt.redaction}
-
-    @property
-    def lines(self) -> int:
-        """The events of all objects."""
-        return sum(next(iter(each.values())).counts.lines for each in self.of_objects.values())
-
-    def having(self, sha256: str, receipt: Receipt) -> WindowReceipts:
-        """Return these and one more."""
-        return WindowReceipts(self.key, {**self.receipts, sha256: receipt.without_uuids()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,18 +200,6 @@ def _receipts(bucket: Bucket, place: Place, export: Export) -> WindowReceipts:
     return receipts
 
 
-def facts_of(receipt: Receipt) -> tuple[Any, ...]:
-    """Return what all receipts of an object agree on: they differ in run, times and what the API counted."""
-    told = receipt.object
-    return (
-        None if told is None else (told.key, told.size, told.sha256, told.content_sha256),
-        receipt.counts.lines,
-        receipt.counts.uuids,
-        receipt.uuids_sha256,
-        receipt.window_uuids,
-    )
-
-
 def _is_of(place: Place, key: str, format: Format) -> bool:  # noqa: A002 - the field's own word
     """Tell whether a key is that of one of the window's objects."""
     first, number = first_and_number(key)
@@ -275,7 +208,7 @@ def _is_of(place: Place, key: str, format: Format) -> bool:  # noqa: A002 - the 
 
 def heads_of(bucket: Bucket, place: Place, format: Format) -> dict[int, Head]:  # noqa: A002 - the field's own word
     """Return what S3 says of each of a window's objects that are there now, by their numbers."""
-    keys = [place.key, *bucket.keys(f"{stem_of(place.key, format)}.late-")]
+    keys = [place.key, *bucket.keys(late_prefix(place.key, format))]
     mine = {first_and_number(key)[1]: key for key in keys if _is_of(place, key, format)}
     heads = {number: bucket.head(key) for number, key in mine.items()}
     return {number: head for number, head in heads.items() if head is not None}

@@ -22,6 +22,7 @@ from itertools import islice
 from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.encoding import DistinctUuids, added_sums, sum_in_hex, uuids_sum
 from airflow_provider_akinon.audit_events.errors import ArchiveError, InvalidInput
+from airflow_provider_akinon.audit_events.event import parse_events
 from airflow_provider_akinon.audit_events.evidence import (
     Evidence,
     Names,
@@ -30,18 +31,17 @@ from airflow_provider_akinon.audit_events.evidence import (
     names_of,
     which_object,
 )
-from airflow_provider_akinon.audit_events.findings import ChainState, Finding, Problem, Report, Status
+from airflow_provider_akinon.audit_events.findings import ChainState, Finding, Problem, Report
 from airflow_provider_akinon.audit_events.in_threads import in_threads
 from airflow_provider_akinon.audit_events.inventory import Inventory
-from airflow_provider_akinon.audit_events.records import parse_events
-from airflow_provider_akinon.audit_events.seal import seal_key
-from airflow_provider_akinon.audit_events.seal_chain import SealChain, Vouchers, status_of
-from airflow_provider_akinon.audit_events.sealing import read_chains
+from airflow_provider_akinon.audit_events.place import seal_key
+from airflow_provider_akinon.audit_events.seal_chain import SealChain, Vouchers, read_chains
 from airflow_provider_akinon.audit_events.series import Entry, SealedTime, series_of
 from airflow_provider_akinon.audit_events.signing import PublicKey
+from airflow_provider_akinon.audit_events.status import Status, status_of
 from airflow_provider_akinon.audit_events.stored import naming_damage, stored_lines
-from airflow_provider_akinon.audit_events.stored_window import WindowReceipts
 from airflow_provider_akinon.audit_events.window import Window
+from airflow_provider_akinon.audit_events.window_receipts import WindowReceipts
 
 THREADS = 8
 """Windows that are read at a time."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.slices import PagesOfEvents
+from airflow_provider_akinon.audit_events.protocol import PagesOfEvents
 from airflow_provider_akinon.audit_events.window import Window, format_instant, parse_instant
 
 MAX_LATENESS = timedelta(hours=24)
@@ -76,7 +76,7 @@ class Sighting:
         return cls(int(value["count"]), parse_instant("since", value["since"]))
 
 
-def look(api: PagesOfEvents, awaited: Awaited, before: Sighting | None, now: datetime) -> tuple[Sighting, bool]:
+def look_at(api: PagesOfEvents, awaited: Awaited, before: Sighting | None, now: datetime) -> tuple[Sighting, bool]:
     """Look at the window once; return what was seen, and whether the waiting is over.
 
     ``before`` is what the last look saw, None at the first; ``now`` is an aware datetime.

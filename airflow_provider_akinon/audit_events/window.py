@@ -6,6 +6,8 @@ dates without a time, empty and reversed windows; it never guesses a time zone a
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import pairwise
@@ -17,6 +19,7 @@ from pendulum.tz.exceptions import InvalidTimezone
 
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 
+MICROSECOND = timedelta(microseconds=1)
 MILLISECOND = timedelta(milliseconds=1)
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
@@ -77,12 +80,18 @@ def floor_to_millisecond(instant: datetime) -> datetime:
 
 def floor_to(instant: datetime, unit: timedelta) -> datetime:
     """Return the start of the ``unit``, which divides a day and counts from midnight, that ``instant`` lies in."""
-    return instant - timedelta(microseconds=microseconds_of_day(instant) % (unit // timedelta(microseconds=1)))
+    return instant - timedelta(microseconds=microseconds_of_day(instant) % (unit // MICROSECOND))
 
 
 def microseconds_of_day(instant: datetime) -> int:
     """Return the microseconds since midnight."""
     return ((instant.hour * 60 + instant.minute) * 60 + instant.second) * 1_000_000 + instant.microsecond
+
+
+def shown_unit(instants: Iterable[datetime], known: timedelta = DAY) -> timedelta:
+    """Return the greatest unit that divides all ``instants``, and ``known``; zero where it is below a millisecond."""
+    microseconds = math.gcd(known // MICROSECOND, *map(microseconds_of_day, instants))
+    return timedelta(microseconds=microseconds) if microseconds >= 1000 else timedelta(0)
 
 
 def format_instant(instant: datetime) -> str:

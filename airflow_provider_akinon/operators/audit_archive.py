@@ -19,8 +19,7 @@ from airflow_provider_akinon.archive_access import (
 from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput
 from airflow_provider_akinon.audit_events.foreign_text import shown
 from airflow_provider_akinon.audit_events.given_text import kind_of
-from airflow_provider_akinon.audit_events.inventory import folder_prefix
-from airflow_provider_akinon.audit_events.place import DEFAULT_PREFIX
+from airflow_provider_akinon.audit_events.place import DEFAULT_PREFIX, folder_prefix
 from airflow_provider_akinon.audit_events.receipt import Run
 from airflow_provider_akinon.audit_events.reconciling import Reconciled, Reconciler
 from airflow_provider_akinon.audit_events.redaction import Redaction

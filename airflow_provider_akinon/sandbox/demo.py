@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from airflow_provider_akinon.audit_events.receipt import SUFFIX
+from airflow_provider_akinon.audit_events.place import RECEIPT_SUFFIX
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 
@@ -140,7 +140,7 @@ class StoredObject:
 
 def _stored(s3: LocalS3, day: datetime) -> StoredObject:
     keys = [key for key in _listing(s3) if f"/date={day:%Y-%m-%d}/" in key]
-    if [key.endswith(SUFFIX) for key in keys] != [False, True]:
+    if [key.endswith(RECEIPT_SUFFIX) for key in keys] != [False, True]:
         raise SystemExit(f"There should be one object and its receipt for {day:%Y-%m-%d}, and there are {keys}")
     body = s3.client().get_object(Bucket=BUCKET, Key=keys[0])["Body"].read()
     events = [json.loads(line) for line in gzip.decompress(body).splitlines()]

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput
 from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.waiting import MAX_LATENESS, Awaited, Sighting, look, progress, result
+from airflow_provider_akinon.audit_events.waiting import MAX_LATENESS, Awaited, Sighting, look_at, progress, result
 from airflow_provider_akinon.hooks.akinon import AkinonHook
 from airflow_provider_akinon.task_run import Killable, WindowRequest, failing_for_good, has_task_state, killable
 from airflow_provider_akinon.triggers.audit_events import AuditEventsTrigger
@@ -154,7 +154,7 @@ class AuditEventsSensor(Killable, BaseSensorOperator):
             with AkinonHook(self.akinon_conn_id).get_conn() as api:
                 # A sensor is rescheduled only where the API has answered.
                 api.has_answered = before is not None or bool(context.get("task_reschedule_count"))
-                sighting, over = look(api, awaited, before, datetime.now(UTC))
+                sighting, over = look_at(api, awaited, before, datetime.now(UTC))
         self._report(awaited, sighting, over)
         return awaited, sighting, over
 

@@ -23,12 +23,12 @@ from airflow_provider_akinon.archive_access import (
 from airflow_provider_akinon.audit_events.archive import Archived, archive
 from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.conditional_writes import require_conditional_writes
-from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.place import Place, default_prefix
-from airflow_provider_akinon.audit_events.receipt import Run, receipt_key
+from airflow_provider_akinon.audit_events.format import Format
+from airflow_provider_akinon.audit_events.place import Place, default_prefix, receipt_key
+from airflow_provider_akinon.audit_events.receipt import Run
 from airflow_provider_akinon.audit_events.redaction import Redaction
 from airflow_provider_akinon.audit_events.source import Source
 from airflow_provider_akinon.audit_events.stored_window import Target

@@ -24,10 +24,11 @@ from typing import Any, TypeVar
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
-from airflow_provider_akinon.audit_events import arrivals, waiting
 from airflow_provider_akinon.audit_events.api import AuditEventsApi
+from airflow_provider_akinon.audit_events.arrivals import Batch, Cursor, look_for
 from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput, Throttled
 from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.waiting import Awaited, Sighting, look_at, result
 from airflow_provider_akinon.audit_events.window import Window, format_instant, parse_instant
 from airflow_provider_akinon.connections import get_connection
 from airflow_provider_akinon.hooks.akinon import AkinonHook, settings_of
@@ -90,18 +91,16 @@ async def _ask_patiently(conn_id: str, question: Callable[[AuditEventsApi], T], 
     raise AssertionError("unreachable")
 
 
-def _look_at_window(
-    api: AuditEventsApi, awaited: waiting.Awaited, before: waiting.Sighting | None
-) -> tuple[waiting.Sighting, bool]:
+def _look_at_window(api: AuditEventsApi, awaited: Awaited, before: Sighting | None) -> tuple[Sighting, bool]:
     api.has_answered = True  # to the sensor, which looked first
-    return waiting.look(api, awaited, before, datetime.now(UTC))
+    return look_at(api, awaited, before, datetime.now(UTC))
 
 
 def _look_for_arrivals(
-    api: AuditEventsApi, filters: Filters, since: datetime, cursor: arrivals.Cursor, overlap: timedelta
-) -> tuple[arrivals.Batch | None, arrivals.Cursor]:
-    api.has_answered = cursor != arrivals.Cursor(since)
-    return arrivals.look(api, filters, since, cursor, overlap, datetime.now(UTC))
+    api: AuditEventsApi, filters: Filters, since: datetime, cursor: Cursor, overlap: timedelta
+) -> tuple[Batch | None, Cursor]:
+    api.has_answered = cursor != Cursor(since)
+    return look_for(api, filters, since, cursor, overlap, datetime.now(UTC))
 
 
 class AuditEventsTrigger(BaseTrigger):
@@ -119,7 +118,7 @@ class AuditEventsTrigger(BaseTrigger):
     :param max_lateness: seconds after its end from which on a window has settled at once.
     :param poke_interval: seconds between two looks.
     :param most_seconds_between: where given, the interval doubles with each look, up to it.
-    :param sighting: what was seen last, as `waiting.Sighting.as_dict` writes it.
+    :param sighting: what was seen last, as `Sighting.as_dict` writes it.
     """
 
     def __init__(
@@ -152,8 +151,8 @@ class AuditEventsTrigger(BaseTrigger):
     def of(
         cls,
         akinon_conn_id: str,
-        awaited: waiting.Awaited,
-        sighting: waiting.Sighting,
+        awaited: Awaited,
+        sighting: Sighting,
         poke_interval: float,
         most_seconds_between: float | None,
     ) -> AuditEventsTrigger:
@@ -189,14 +188,14 @@ class AuditEventsTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until the waiting is over, or has failed."""
         settled_for = None if self.settled_for is None else timedelta(seconds=self.settled_for)
-        awaited = waiting.Awaited(
+        awaited = Awaited(
             Window.parse(self.start, self.end),
             Filters.parse(self.filters),
             self.min_events,
             settled_for,
             timedelta(seconds=self.max_lateness),
         )
-        sighting = waiting.Sighting.from_dict(self.sighting)
+        sighting = Sighting.from_dict(self.sighting)
         interval = self.poke_interval
         while True:
             await asyncio.sleep(interval)
@@ -210,7 +209,7 @@ class AuditEventsTrigger(BaseTrigger):
                 return
             self.log.info("%s holds %d matching events", awaited.window, sighting.count)
             if over:
-                yield TriggerEvent({"status": "done", **waiting.result(awaited, sighting, datetime.now(UTC))})
+                yield TriggerEvent({"status": "done", **result(awaited, sighting, datetime.now(UTC))})
                 return
 
 
@@ -313,14 +312,14 @@ class AuditEventsArrivedTrigger(BaseEventTrigger):
         identity = json.dumps([self.akinon_conn_id, self.since, self.filters])
         return f"akinon-audit-events-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
 
-    async def _recall(self, since: datetime) -> tuple[arrivals.Cursor, dict[str, Any] | None]:
+    async def _recall(self, since: datetime) -> tuple[Cursor, dict[str, Any] | None]:
         """Return the cursor, and the batch that may not have been told."""
         noted = await self._with_state(lambda store: store.aget(self._key))
         if noted is None:
-            return arrivals.Cursor(since), None
-        return arrivals.Cursor.from_dict(noted["cursor"]), noted["untold"]
+            return Cursor(since), None
+        return Cursor.from_dict(noted["cursor"]), noted["untold"]
 
-    async def _note(self, cursor: arrivals.Cursor, untold: dict[str, Any] | None) -> None:
+    async def _note(self, cursor: Cursor, untold: dict[str, Any] | None) -> None:
         noted = {"cursor": cursor.as_dict(), "untold": untold}
         await self._surely(
             "Noting in the asset's state", lambda: self._with_state(lambda store: store.aset(self._key, noted))

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_akinon import __main__, __version__
-from airflow_provider_akinon.audit_events.findings import Status
+from airflow_provider_akinon.audit_events.status import Status
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from tests.support.sealed import (

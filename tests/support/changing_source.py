@@ -14,7 +14,7 @@ from uuid import UUID
 
 from airflow_provider_akinon.audit_events.errors import Rejected
 from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.records import Page, parse_page
+from airflow_provider_akinon.audit_events.pages import Page, parse_page
 from airflow_provider_akinon.audit_events.settings import Settings
 from airflow_provider_akinon.audit_events.window import Window
 

@@ -15,8 +15,8 @@ import pytest
 import requests
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_akinon.audit_events.conditional_writes import NAME
 from airflow_provider_akinon.audit_events.parquet import read_lines
+from airflow_provider_akinon.audit_events.place import PROBE_NAME
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from airflow_provider_akinon.transfers.audit_events_to_s3 import AuditEventsToS3Operator
@@ -117,7 +117,7 @@ def receipts(s3: LocalS3, bucket: str) -> list[dict[str, Any]]:
 def everything(s3: LocalS3, bucket: str) -> list[Stored]:
     client = s3.client()
     keys = [entry["Key"] for entry in client.list_objects_v2(Bucket=bucket).get("Contents", [])]
-    keys = [key for key in keys if key.rpartition("/")[2] != NAME]
+    keys = [key for key in keys if key.rpartition("/")[2] != PROBE_NAME]
     found = []
     for key in keys:
         answer = client.get_object(Bucket=bucket, Key=key)
@@ -129,7 +129,7 @@ def everything(s3: LocalS3, bucket: str) -> list[Stored]:
 def versions(s3: LocalS3, bucket: str) -> int:
     """Return how many versions a bucket has of what `everything` returns."""
     found = s3.client().list_object_versions(Bucket=bucket).get("Versions", [])
-    return sum(each["Key"].rpartition("/")[2] != NAME for each in found)
+    return sum(each["Key"].rpartition("/")[2] != PROBE_NAME for each in found)
 
 
 def the_object(s3: LocalS3, bucket: str) -> Stored:

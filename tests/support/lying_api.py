@@ -14,7 +14,7 @@ import msgspec
 
 from airflow_provider_akinon.audit_events.errors import MeaninglessCount
 from airflow_provider_akinon.audit_events.export import export_window
-from airflow_provider_akinon.audit_events.records import Page
+from airflow_provider_akinon.audit_events.pages import Page
 from airflow_provider_akinon.audit_events.window import Window
 from tests.support.adversary import MICROSECOND, START, AdversarialApi, World, assert_exact
 

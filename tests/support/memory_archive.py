@@ -16,10 +16,10 @@ from typing import Any
 
 from airflow_provider_akinon.audit_events.archive import Archived, archive
 from airflow_provider_akinon.audit_events.bucket import Bucket
-from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.findings import Report
+from airflow_provider_akinon.audit_events.format import Format
 from airflow_provider_akinon.audit_events.place import Place, first_and_number
 from airflow_provider_akinon.audit_events.redaction import Redaction
 from airflow_provider_akinon.audit_events.sealing import Sealing, seal_archive

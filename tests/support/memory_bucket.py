@@ -20,7 +20,7 @@ from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from botocore.response import StreamingBody
 
-from airflow_provider_akinon.audit_events.conditional_writes import NAME
+from airflow_provider_akinon.audit_events.place import PROBE_NAME
 
 _stores = count()
 _CODES = {"412": "PreconditionFailed", "501": "NotImplemented"}
@@ -172,7 +172,7 @@ class MemoryBucket:
         assert bucket == self.name
         params = {"headers": headers}
         self.meta.events.emit("before-call.s3.PutObject", params=params, model=None)
-        if key.endswith(NAME):
+        if key.endswith(PROBE_NAME):
             self.tries += 1
         else:
             self.writes += 1

@@ -25,17 +25,17 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from airflow_provider_akinon.audit_events.api import AuditEventsApi
 from airflow_provider_akinon.audit_events.archive import Archived, archive
 from airflow_provider_akinon.audit_events.bucket import Bucket
-from airflow_provider_akinon.audit_events.conditional_writes import NAME
-from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.findings import Report, Status
-from airflow_provider_akinon.audit_events.place import Place, default_prefix
+from airflow_provider_akinon.audit_events.findings import Report
+from airflow_provider_akinon.audit_events.format import Format
+from airflow_provider_akinon.audit_events.place import PROBE_NAME, Place, default_prefix
 from airflow_provider_akinon.audit_events.receipt import Run
 from airflow_provider_akinon.audit_events.seal import Seal
 from airflow_provider_akinon.audit_events.sealing import Sealing, seal_archive
 from airflow_provider_akinon.audit_events.settings import Settings
 from airflow_provider_akinon.audit_events.signing import PrivateKey
+from airflow_provider_akinon.audit_events.status import Status
 from airflow_provider_akinon.audit_events.stored_window import Target
 from airflow_provider_akinon.audit_events.verification import Expected, verify_archive
 from airflow_provider_akinon.audit_events.window import Window
@@ -199,7 +199,7 @@ def files_of(s3: LocalS3, bucket: str) -> Files:
     """Return every key of a bucket with its bytes, but what the store is tried with."""
     client, bucket_ = s3.client(), Bucket(s3.client(), bucket)
     listed = [entry["Key"] for entry in client.list_objects_v2(Bucket=bucket).get("Contents", [])]
-    keys = [key for key in listed if not key.endswith(NAME)]
+    keys = [key for key in listed if not key.endswith(PROBE_NAME)]
     with ThreadPoolExecutor(8) as pool:
         return dict(zip(keys, pool.map(lambda key: bucket_.read(key, 1 << 20), keys), strict=True))
 

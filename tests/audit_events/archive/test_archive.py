@@ -12,20 +12,22 @@ from hypothesis import strategies as st
 
 from airflow_provider_akinon.audit_events.archive import Archived
 from airflow_provider_akinon.audit_events.comparison import Numbers
-from airflow_provider_akinon.audit_events.encoding import Format, added_sums, uuids_sum
+from airflow_provider_akinon.audit_events.encoding import added_sums, uuids_sum
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.format import Format
 from airflow_provider_akinon.audit_events.place import (
     MOST_OF_A_KEY,
     Place,
     default_prefix,
     first_and_number,
     late_key,
+    receipt_key,
     stem_of,
 )
-from airflow_provider_akinon.audit_events.receipt import receipt_key
-from airflow_provider_akinon.audit_events.stored_window import StoredWindow, WindowReceipts
+from airflow_provider_akinon.audit_events.stored_window import StoredWindow
 from airflow_provider_akinon.audit_events.window import Window, parse_timezone
+from airflow_provider_akinon.audit_events.window_receipts import WindowReceipts
 
 ISTANBUL = parse_timezone("timezone", "Europe/Istanbul")
 MIDNIGHT = datetime(2026, 1, 31, tzinfo=UTC)

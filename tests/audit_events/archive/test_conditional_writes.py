@@ -7,13 +7,13 @@ import io
 import pytest
 
 from airflow_provider_akinon.audit_events.bucket import Bucket
-from airflow_provider_akinon.audit_events.conditional_writes import BODY, NAME, require_conditional_writes
+from airflow_provider_akinon.audit_events.conditional_writes import BODY, require_conditional_writes
 from airflow_provider_akinon.audit_events.errors import ObjectChanged, UnconditionalWrites
-from airflow_provider_akinon.audit_events.place import Place
+from airflow_provider_akinon.audit_events.place import PROBE_NAME, Place
 from tests.support.memory_archive import PREFIX, START, Shop, day, seal, verify
 from tests.support.memory_bucket import MemoryBucket, Stored
 
-KEY = f"logs/{NAME}"
+KEY = f"logs/{PROBE_NAME}"
 UNFIT = {
     "ignored": "it creates an object where one is already",
     "412": "it refuses to create an object where none is",
@@ -35,7 +35,7 @@ def test_a_fit_store_shows_it_once() -> None:
     require_conditional_writes(Bucket(later, later.name), "logs/", {})
     assert (later.tries, later.objects[KEY].version_id) == (1, "v1")
     require_conditional_writes(Bucket(later, later.name), "", {})
-    assert set(later.objects) == {KEY, NAME}
+    assert set(later.objects) == {KEY, PROBE_NAME}
 
 
 @pytest.mark.parametrize("condition", UNFIT)
@@ -134,7 +134,7 @@ def test_verifying_and_sealing_pass_over_it() -> None:
     [sealed] = seal(bucket, day(0))
     assert {entry.object for entry in sealed.head.seal.receipts} == {key for key in memory.objects if "/2025" in key}
 
-    memory.put(PREFIX + NAME, Stored(b"something else"))
+    memory.put(PREFIX + PROBE_NAME, Stored(b"something else"))
 
     assert verify(bucket).counts == {"ok": 1}
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_akinon.audit_events.differences import DOCUMENTED, SAME, Compared, Verdict, compare
+from airflow_provider_akinon.audit_events.event import parse_event
 from airflow_provider_akinon.audit_events.loose_text import REDACTED
-from airflow_provider_akinon.audit_events.records import parse_event
 from airflow_provider_akinon.audit_events.redaction import Redaction
 
 USER = {"pk": 7, "username": "a@example.com", "last_login": "2026-01-01T00:00:00Z"}

@@ -32,17 +32,16 @@ from airflow_provider_akinon.audit_events import redaction
 from airflow_provider_akinon.audit_events.archive import ANOTHER_ACCOUNT, Archived, archive
 from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.comparison import VANISHED, Numbers
-from airflow_provider_akinon.audit_events.conditional_writes import NAME
-from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import ArchiveError, ObjectChanged
 from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.findings import Status
+from airflow_provider_akinon.audit_events.format import Format
 from airflow_provider_akinon.audit_events.parquet import read_lines
-from airflow_provider_akinon.audit_events.place import Place, first_and_number
-from airflow_provider_akinon.audit_events.receipt import Run, told_by_key
+from airflow_provider_akinon.audit_events.place import PROBE_NAME, Place, first_and_number, told_by_key
+from airflow_provider_akinon.audit_events.receipt import Run
 from airflow_provider_akinon.audit_events.reconciling import Reconciler
 from airflow_provider_akinon.audit_events.redaction import Redaction
+from airflow_provider_akinon.audit_events.status import Status
 from airflow_provider_akinon.audit_events.stored_window import Target
 from airflow_provider_akinon.audit_events.verification import verify_archive
 from airflow_provider_akinon.audit_events.window import Window
@@ -477,7 +476,7 @@ class History(RuleBasedStateMachine):
     @property
     def objects(self) -> dict[str, Any]:
         """What is stored, but what the store is tried with."""
-        return {key: each for key, each in self.s3.objects.items() if not key.endswith(NAME)}
+        return {key: each for key, each in self.s3.objects.items() if not key.endswith(PROBE_NAME)}
 
     def note(self, place: Place, *, anything: bool = False) -> None:
         """Take what is new in the bucket into the model, each event as it has to be stored."""

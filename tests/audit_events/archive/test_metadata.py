@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from airflow_provider_akinon.audit_events.bucket import Bucket
-from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import ArchiveError
+from airflow_provider_akinon.audit_events.format import Format
 from tests.support.memory_archive import DAY, START, Shop, day
 from tests.support.memory_bucket import MemoryBucket, Stored
 

@@ -21,6 +21,7 @@ from botocore.exceptions import ClientError
 from airflow_provider_akinon.audit_events.bucket import Bucket
 from airflow_provider_akinon.audit_events.errors import ArchiveError, ObjectChanged, ObjectLocked
 from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.place import receipt_key, receipt_prefix, told_by_key
 from airflow_provider_akinon.audit_events.receipt import (
     NOT_PROVED,
     SCHEMA,
@@ -32,10 +33,7 @@ from airflow_provider_akinon.audit_events.receipt import (
     StoredObject,
     newest,
     parse_receipt,
-    receipt_key,
-    receipt_prefix,
     receipt_schema,
-    told_by_key,
 )
 from airflow_provider_akinon.audit_events.settings import Settings
 from airflow_provider_akinon.audit_events.source import Source

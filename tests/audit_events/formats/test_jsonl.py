@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 
 from airflow_provider_akinon.audit_events.encoding import Block, DistinctUuids, JsonLines
 from airflow_provider_akinon.audit_events.errors import ProtocolError, UnrequestedEvent
+from airflow_provider_akinon.audit_events.event import Event, parse_event
 from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.records import Event, Page, parse_event, parse_page, parse_requested_events
+from airflow_provider_akinon.audit_events.pages import Page, parse_page, parse_requested_events
 from airflow_provider_akinon.audit_events.window import Window
 
 UUID = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"

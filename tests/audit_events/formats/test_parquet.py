@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_akinon.audit_events import parquet
 from airflow_provider_akinon.audit_events.errors import InvalidInput, ProtocolError
+from airflow_provider_akinon.audit_events.event import parse_event
 from airflow_provider_akinon.audit_events.parquet import read_lines, write_parquet
-from airflow_provider_akinon.audit_events.records import parse_event
 
 WHEN = "2026-01-31T12:30:15.260Z"
 FREE = ("user", "content", "headers", "post_data", "query_params")

@@ -9,8 +9,8 @@ from typing import IO
 
 import pytest
 
-from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import ArchiveError, InvalidInput
+from airflow_provider_akinon.audit_events.format import Format
 from airflow_provider_akinon.audit_events.parquet import write_parquet
 from airflow_provider_akinon.audit_events.stored import naming_damage, stored_lines
 

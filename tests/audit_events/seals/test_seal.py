@@ -15,9 +15,10 @@ import jsonschema
 import msgspec
 import pytest
 
-from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import ArchiveError, ObjectChanged, ObjectUnreadable
 from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.format import Format
+from airflow_provider_akinon.audit_events.place import place_in_chain, seal_key
 from airflow_provider_akinon.audit_events.receipt import Run
 from airflow_provider_akinon.audit_events.seal import (
     SCHEMA,
@@ -26,8 +27,6 @@ from airflow_provider_akinon.audit_events.seal import (
     Seal,
     SealedReceipt,
     parse_seal,
-    place_in_chain,
-    seal_key,
     seal_schema,
 )
 from airflow_provider_akinon.audit_events.seal_chain import SealChain, Vouchers

@@ -22,13 +22,14 @@ from hypothesis import strategies as st
 
 from airflow_provider_akinon.audit_events import stored
 from airflow_provider_akinon.audit_events.bucket import Bucket
-from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import ArchiveError
 from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.findings import Report, Status
+from airflow_provider_akinon.audit_events.findings import Report
+from airflow_provider_akinon.audit_events.format import Format
 from airflow_provider_akinon.audit_events.place import first_and_number, name_of
 from airflow_provider_akinon.audit_events.reconciling import Reconciler
 from airflow_provider_akinon.audit_events.seal import Seal, SealedReceipt
+from airflow_provider_akinon.audit_events.status import Status
 from airflow_provider_akinon.audit_events.window import Window
 from tests.support.examples import SOME_EXAMPLES
 from tests.support.memory_archive import (

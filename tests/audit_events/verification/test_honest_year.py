@@ -15,9 +15,9 @@ import pendulum
 import pytest
 
 from airflow_provider_akinon.audit_events.bucket import Bucket
-from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.findings import Report
+from airflow_provider_akinon.audit_events.format import Format
 from airflow_provider_akinon.audit_events.place import default_prefix
 from airflow_provider_akinon.audit_events.redaction import Redaction
 from airflow_provider_akinon.audit_events.sealing import Sealing, seal_archive

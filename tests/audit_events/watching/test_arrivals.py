@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from datetime import datetime, timedelta
 
-from airflow_provider_akinon.audit_events.arrivals import MOST_UUIDS, Batch, Cursor, look
+from airflow_provider_akinon.audit_events.arrivals import MOST_UUIDS, Batch, Cursor, look_for
 from airflow_provider_akinon.audit_events.filters import Filters
 from tests.support.memory_api import MemoryApi, at, named
 
@@ -14,7 +14,7 @@ OVERLAP = timedelta(minutes=15)
 
 
 def take(api: MemoryApi, cursor: Cursor, now: datetime) -> tuple[Batch | None, Cursor]:
-    batch, after = look(api, Filters(), SINCE, cursor, OVERLAP, now)
+    batch, after = look_for(api, Filters(), SINCE, cursor, OVERLAP, now)
     # What is noted must survive the way through a database.
     return batch, Cursor.from_dict(after.as_dict())
 

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.waiting import Awaited, Sighting, look, progress, result
+from airflow_provider_akinon.audit_events.waiting import Awaited, Sighting, look_at, progress, result
 from airflow_provider_akinon.audit_events.window import Window
 from tests.support.memory_api import MemoryApi, at
 
@@ -29,7 +29,7 @@ def settles_at(api: MemoryApi, wanted: Awaited, arrivals: dict[datetime, datetim
     now, seen = start, None
     while True:
         api.events = [(stamp, f"u-{when}") for when, stamp in arrivals.items() if when <= now]
-        seen, over = look(api, wanted, seen, now)
+        seen, over = look_at(api, wanted, seen, now)
         # What is carried on must survive the way through a trigger or a database.
         seen = Sighting.from_dict(seen.as_dict())
         if over:
@@ -43,11 +43,11 @@ def test_enough_events_end_the_waiting_at_once() -> None:
     api = MemoryApi()
     wanted = awaited(min_events=2, settled_for=None)
     api.events = [(at("06:00:00"), "a"), (at("12:00:00"), "outside")]
-    seen, over = look(api, wanted, None, at("06:30:00"))
+    seen, over = look_at(api, wanted, None, at("06:30:00"))
     assert (seen.count, over) == (1, False)
 
     api.events.append((at("06:10:00"), "b"))
-    seen, over = look(api, wanted, seen, at("06:35:00"))
+    seen, over = look_at(api, wanted, seen, at("06:35:00"))
 
     assert (seen.count, over) == (2, True)
     assert result(wanted, seen, at("06:35:00")) == {"count": 2, "window": MORNING.as_dict(), "settled_at": None}
@@ -95,7 +95,7 @@ def test_each_look_is_one_small_request() -> None:
     """A look asks for one event, whatever the window holds."""
     api = MemoryApi()
     api.events = [(at("07:00:00"), f"{number}") for number in range(50)]
-    look(api, awaited(), None, at("12:00:00"))
+    look_at(api, awaited(), None, at("12:00:00"))
 
     assert [request["limit"] for request in api.asked] == ["1"]
 

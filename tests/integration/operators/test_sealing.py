@@ -21,14 +21,14 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from airflow_provider_akinon import __version__
 from airflow_provider_akinon.audit_events.bucket import Bucket
-from airflow_provider_akinon.audit_events.conditional_writes import NAME
-from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.errors import ArchiveError, ObjectChanged, ObjectLocked
 from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.findings import Status
+from airflow_provider_akinon.audit_events.format import Format
+from airflow_provider_akinon.audit_events.place import PROBE_NAME
 from airflow_provider_akinon.audit_events.seal import seal_schema
 from airflow_provider_akinon.audit_events.sealing import Sealing, seal_archive
 from airflow_provider_akinon.audit_events.signing import PrivateKey
+from airflow_provider_akinon.audit_events.status import Status
 from airflow_provider_akinon.audit_events.window import Window
 from airflow_provider_akinon.operators.audit_archive import SealAuditArchiveOperator
 from airflow_provider_akinon.sandbox import Sandbox
@@ -90,7 +90,9 @@ def nothing_written(s3: LocalS3, bucket: str) -> Iterator[None]:
 def listing(s3: LocalS3, bucket: str) -> dict[str, tuple[Any, ...]]:
     """Return what changes when somebody writes to a bucket."""
     entries = s3.client().list_objects_v2(Bucket=bucket).get("Contents", [])
-    return {entry["Key"]: (entry["ETag"], entry["LastModified"]) for entry in entries if NAME not in entry["Key"]}
+    return {
+        entry["Key"]: (entry["ETag"], entry["LastModified"]) for entry in entries if PROBE_NAME not in entry["Key"]
+    }
 
 
 def sha256s(archive: Archive, *days: int) -> list[str]:

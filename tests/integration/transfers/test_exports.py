@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from airflow_provider_akinon.audit_events.conditional_writes import NAME
+from airflow_provider_akinon.audit_events.place import PROBE_NAME
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from tests.support.exporting import (
@@ -127,7 +127,7 @@ def test_a_rerun_writes_nothing(
     assert (results[0]["count"], results[0]["added"], results[0]["same"]) == (120, 0, 120)
     assert wire.requests
     tried = [line for line in wire.requests if not line.startswith(("GET ", "HEAD "))]
-    assert [line for line in tried if NAME not in line] == []
+    assert [line for line in tried if PROBE_NAME not in line] == []
     assert [line for line in wire.requests if line.startswith("GET ") and line.endswith(".jsonl.gz")] == []
     assert the_object(s3, versioned).identity == exported.identity
     assert versions(s3, versioned) == 1 + 1
@@ -144,7 +144,7 @@ def test_a_write_would_have_been_seen(
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
         result = export(bucket, *day)
 
-    assert [line for line in wire.requests if line.startswith("PUT ") and NAME not in line] == [
+    assert [line for line in wire.requests if line.startswith("PUT ") and PROBE_NAME not in line] == [
         f"PUT /{bucket}/{key.replace('=', '%3D')}" for key in (result["key"], result["receipt"])
     ]
 

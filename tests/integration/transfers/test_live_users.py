@@ -11,14 +11,14 @@ import pytest
 from airflow_provider_akinon.audit_events.api import AuditEventsApi
 from airflow_provider_akinon.audit_events.archive import Archived, archive
 from airflow_provider_akinon.audit_events.bucket import Bucket
-from airflow_provider_akinon.audit_events.encoding import Format
 from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.findings import Status
+from airflow_provider_akinon.audit_events.format import Format
 from airflow_provider_akinon.audit_events.place import Place, default_prefix
 from airflow_provider_akinon.audit_events.receipt import Run
 from airflow_provider_akinon.audit_events.redaction import Redaction
 from airflow_provider_akinon.audit_events.sealing import seal_archive
+from airflow_provider_akinon.audit_events.status import Status
 from airflow_provider_akinon.audit_events.stored_window import Target
 from airflow_provider_akinon.audit_events.window import Window
 from airflow_provider_akinon.sandbox import Sandbox

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from airflow_provider_akinon.audit_events.conditional_writes import NAME
+from airflow_provider_akinon.audit_events.place import PROBE_NAME
 from airflow_provider_akinon.operators.audit_archive import (
     ReconcileAuditEventsOperator,
     SealAuditArchiveOperator,
@@ -133,7 +133,7 @@ def test_a_large_export_comes_in_one_request_where_parts_are_not_refused(
         result = export(bucket, *day)
 
     assert result["bytes"] > 8 * 1024 * 1024
-    assert not result["key"].endswith(NAME)
+    assert not result["key"].endswith(PROBE_NAME)
     [stored] = s3.client().list_objects_v2(Bucket=bucket, Prefix=result["key"])["Contents"]
     assert "-" not in stored["ETag"], "an object that came in parts has their number in its ETag"
     # Two that asked, one that asked of parts, the object, and its receipt.

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_akinon import __main__
 from airflow_provider_akinon.audit_events.bucket import Bucket
-from airflow_provider_akinon.audit_events.findings import Status
+from airflow_provider_akinon.audit_events.status import Status
 from airflow_provider_akinon.audit_events.verification import Expected, verify_archive
 from airflow_provider_akinon.audit_events.window import Window, format_instant
 from airflow_provider_akinon.operators.audit_archive import VerifyAuditArchiveOperator

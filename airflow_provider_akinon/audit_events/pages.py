@@ -1,38 +1,32 @@
-"""Records as the API wrote them: bytes, of which only what orders and identifies an event is read.
+"""Pages and records as answers of the API hold them, on one line each, checked against what was asked for.
 
-A record passes through untouched: unknown fields, huge integers, ``1.10`` and the order of keys stay as they were;
-only white space between tokens goes, so that a record is one line. Each record is checked against what was asked
-for, since an API of this kind ignores a parameter that it does not know. This module refuses counts that are none,
-and records without a ``uuid``, or a ``timestamp`` with a time zone; of those that come from the API also each whose
-``uuid`` is no UUID of 36 characters. A record that cannot be read is named, as far as it says who it is.
+Only white space between tokens goes. Each record is checked, since an API of this kind ignores a parameter that it
+does not know. This module refuses counts that are none, and records whose ``uuid`` is no UUID of 36 characters. A
+record that cannot be read is named, as far as it says who it is.
 """
 
 from __future__ import annotations
 
 import codecs
-import json
 import re
-from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable
+from datetime import timedelta
 from functools import cache, partial
-from typing import Annotated, NamedTuple, TypeVar, cast
+from typing import Annotated
 
 import msgspec
 
 from airflow_provider_akinon.audit_events.errors import ProtocolError, UnreadableRecord, UnrequestedEvent
+from airflow_provider_akinon.audit_events.event import UUID, Event, parse_event, parse_events
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.foreign_text import shown
-from airflow_provider_akinon.audit_events.precision import shown_unit
-from airflow_provider_akinon.audit_events.unreadable import require_readable, unreadable
-from airflow_provider_akinon.audit_events.window import MINUTE, Window, format_instant
-
-T = TypeVar("T")
+from airflow_provider_akinon.audit_events.lone_surrogates import LONE_SURROGATE, STAND_IN, tolerant
+from airflow_provider_akinon.audit_events.unreadable import require_readable
+from airflow_provider_akinon.audit_events.window import MINUTE, Window, format_instant, shown_unit
 
 MOST_EVENTS = 2**53
 """The highest count that is one: beyond it, not every reader of JSON tells two of them apart."""
 
-UUID = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-"""The pattern of a UUID in its usual form."""
 _UUID = re.compile(UUID)
 
 
@@ -71,9 +65,9 @@ def parse_page(body: bytes) -> Page:
     try:
         return _decode_page(page)
     except msgspec.DecodeError:
-        if not _HALF.search(page):
+        if not LONE_SURROGATE.search(page):
             raise
-        clean = _HALF.sub(lambda _: _STAND_IN, page)
+        clean = LONE_SURROGATE.sub(lambda _: STAND_IN, page)
         found = _decode_page(clean)
         records, place = [], 0
         for record in map(bytes, found.results):
@@ -90,9 +84,9 @@ def _require_records(page: bytes) -> None:
     """
     if page.count(b",") < _MANY:
         return
-    results = bytes(_tolerant(_decode_raw_page, page).results)
+    results = bytes(tolerant(_decode_raw_page, page).results)
     if results.count(b",") >= _MANY:
-        _tolerant(_decode_identified, results)
+        tolerant(_decode_identified, results)
 
 
 def parse_record(body: bytes) -> bytes:
@@ -107,22 +101,6 @@ def parse_record(body: bytes) -> bytes:
     return event.line
 
 
-class Event(NamedTuple):
-    """An audit event: what orders it, and the record. Sorts by ``(timestamp, uuid)``."""
-
-    timestamp: datetime
-    uuid: str
-    line: bytes
-    """The record as the API wrote it, on one line, without a line break at its end."""
-
-
-class _Fields(msgspec.Struct, frozen=True):
-    """The fields of a record that the export reads; all others stay bytes."""
-
-    timestamp: Annotated[datetime, msgspec.Meta(tz=True)]
-    uuid: str
-
-
 class _Filtered(msgspec.Struct, frozen=True):
     """The fields of a record that the API can filter by."""
 
@@ -131,45 +109,10 @@ class _Filtered(msgspec.Struct, frozen=True):
     object_id: msgspec.Raw = msgspec.Raw(b"null")
 
 
-_decode_fields = msgspec.json.Decoder(_Fields).decode
-_decode_many_fields = msgspec.json.Decoder(_Fields).decode_lines
 _decode_filtered = msgspec.json.Decoder(_Filtered).decode
-_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_scan = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
 _PIECE = 4 * 1024
 _MOST_FILTERED = 64 * 1024
 """Bytes of a field that is compared with a filter: a user is an object of some fields."""
-
-
-def parse_event(line: bytes, place: int | None = None) -> Event:
-    """Return the event of a record that is on one line, and has a ``place`` in its page, from 1 on.
-
-    :raises ProtocolError: the record has no ``uuid``, or no ``timestamp`` with a time zone.
-    """
-    try:
-        fields = _tolerant(_decode_fields, line)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise unreadable(line, place, error) from error
-    try:
-        return Event(fields.timestamp.astimezone(UTC), fields.uuid, line)
-    except OverflowError:
-        raise ProtocolError(
-            f"Event {shown(fields.uuid)} has the timestamp {fields.timestamp}, which UTC has not"
-        ) from None
-
-
-def parse_events(lines: list[bytes]) -> list[Event]:
-    """Return the events of records that are each on one line, all at once where they are as they should be.
-
-    :raises ProtocolError: see `parse_event`.
-    """
-    try:
-        fields = _decode_many_fields(b"\n".join(lines))
-        return [
-            Event(each.timestamp.astimezone(UTC), each.uuid, line) for each, line in zip(fields, lines, strict=True)
-        ]
-    except (msgspec.DecodeError, ValueError, RecursionError, OverflowError):
-        return [parse_event(line, place) for place, line in enumerate(lines, 1)]
 
 
 def parse_requested_events(page: Page, window: Window, filters: Filters, unit: timedelta = MINUTE) -> list[Event]:
@@ -207,11 +150,11 @@ def _filtered(event: Event, asked: Iterable[str]) -> dict[str, object]:
     :raises ProtocolError: one is not what such a field may be.
     """
     try:
-        fields = _tolerant(_decode_filtered, event.line)
+        fields = tolerant(_decode_filtered, event.line)
         values = {name: bytes(getattr(fields, name)) for name in asked}
         if any(len(value) > _MOST_FILTERED for value in values.values()):
             raise ValueError("it is too large")
-        return {name: _tolerant(msgspec.json.decode, value) for name, value in values.items()}
+        return {name: tolerant(msgspec.json.decode, value) for name, value in values.items()}
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ProtocolError(
             f"The API returned event {event.uuid} with a user, content_type or object_id that is none: "
@@ -225,50 +168,6 @@ def _require_uuid(event: Event) -> None:
             f"The API returned an event whose uuid '{shown(event.uuid)}' is not a UUID of 36 characters, by which "
             "events are told apart. Check Host"
         )
-
-
-def members(text: bytes) -> dict[str, bytes]:
-    """Return the members of a compact JSON object, each value as it is written; of a repeated key the last."""
-    return {name: bytes(value) for name, value in raw_members(text).items()}
-
-
-def raw_members(text: bytes) -> Mapping[str, bytes | msgspec.Raw]:
-    """Return `members` that are only looked at: their values compare, and are bytes where one asks for them."""
-    try:
-        return _decode_members(text)
-    except msgspec.DecodeError:  # of half a character, which Python's own decoder takes
-        found: dict[str, bytes] = {}
-        written, place = text.decode().rstrip(), 1
-        while place < len(written):
-            name, colon = _scan(written, place)
-            _, end = _scan(written, colon + 1)
-            found[name] = written[colon + 1 : end].encode()
-            place = end + 1
-        return found
-
-
-# JSON may escape half a character, which Python's own decoder takes and msgspec does not. Such an escape is replaced
-# by another of the same length, decoded, and put back.
-_HALF = re.compile(rb"\\u(?:[dD][89a-fA-F][0-9a-fA-F]{2}|e000)")
-_STAND_IN = rb"\ue000"
-
-
-def _tolerant(decode: Callable[[bytes], T], record: bytes) -> T:
-    """Return what ``decode`` makes of a record, where need be without its halves of characters.
-
-    Bytes that it returns have them again.
-    """
-    try:
-        return decode(record)
-    except msgspec.DecodeError:
-        halves = _HALF.findall(record)
-        if not halves:
-            raise
-        decoded = decode(_HALF.sub(lambda _: _STAND_IN, record))
-        if isinstance(decoded, bytes):
-            given = iter(halves)
-            return cast(T, _HALF.sub(lambda _: next(given), decoded))
-        return decoded
 
 
 def without_mark(body: bytes) -> bytes:
@@ -289,9 +188,9 @@ def _compacted(body: bytes, *, is_page: bool) -> bytes:
     body = without_mark(body)
     _require_utf8(body)
     try:
-        return _tolerant(_compact, body)
+        return tolerant(_compact, body)
     except (msgspec.DecodeError, RecursionError):
-        require_readable(body, partial(_tolerant, _compact), is_page=is_page)
+        require_readable(body, partial(tolerant, _compact), is_page=is_page)
         raise
 
 
