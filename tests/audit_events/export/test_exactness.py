@@ -205,7 +205,7 @@ def test_ignored_filters_are_noticed(world: World) -> None:
 def test_ignored_times_are_noticed(world: World) -> None:
     """Where the API ignores the window and gives an event outside it, the export fails and says so."""
     # An event before a start within a millisecond may look like one after it; so start on a whole one.
-    world = replace(world, window=replace(world.window, start=START))
+    world = replace(world, window=world.window.since(START))
     everything = Window(START - timedelta(days=1000), START + timedelta(days=1000))
     given_ = [row for row in world.history() if row.matches(everything, world.filters)]
     with shown(world):
