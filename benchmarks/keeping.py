@@ -72,6 +72,7 @@ def export(source: Source) -> Result:
     from airflow_provider_akinon.audit_events.export import export_window
     from airflow_provider_akinon.audit_events.filters import Filters
     from airflow_provider_akinon.audit_events.format import Format
+    from airflow_provider_akinon.audit_events.parquet import load_pyarrow
     from airflow_provider_akinon.audit_events.place import Place
     from airflow_provider_akinon.audit_events.receipt import Run
     from airflow_provider_akinon.audit_events.redaction import Redaction
@@ -89,7 +90,7 @@ def export(source: Source) -> Result:
     window, format_ = Window.parse(source.start, source.end), Format.parse(source.format)
     run = Run(dag_id=None, task_id=None, run_id=None, map_index=None, try_number=None)
     if format_ is Format.PARQUET:
-        import pyarrow.parquet  # noqa: F401 - not to be timed
+        load_pyarrow()  # not to be timed
     started, cpu = time.perf_counter(), time.process_time()
     target = Target.look(bucket, place, format_, None)
     with AuditEventsApi(settings) as api, export_window(api, window, Filters(), Redaction(), format_) as read:

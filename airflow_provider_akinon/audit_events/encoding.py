@@ -15,13 +15,13 @@ import io
 import os
 import tempfile
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
+from mmap import mmap
 from typing import IO, cast
 
 from airflow_provider_akinon.audit_events.errors import ProtocolError
@@ -35,7 +35,6 @@ _GZIP_LEVELS = {Format.JSONL_GZ: 6, Format.PARQUET: 1}
 
 _BLOCK = 1024 * 1024
 """Bytes compressed at a time; of smaller ones, the thread would mostly wait for its turn among those that read."""
-_QUEUED = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +42,10 @@ class Block:
     """Some events as they will be stored, in order. One piece of memory, for what may wait for its turn."""
 
     count: int
-    lines: bytes
-    """Each event's line, with a line feed at its end."""
-    uuids: bytes
-    """Each event's uuid, with a line feed at its end."""
+    data: bytes
+    """Each event's line, and behind them all each event's uuid; each with a line feed at its end."""
+    lines_size: int
+    """Bytes of the lines."""
     first: tuple[datetime, str] | None
     """Timestamp and uuid of the first event, None where there is none; ``last`` likewise."""
     last: tuple[datetime, str] | None
@@ -60,13 +59,24 @@ class Block:
         keys = [event[:2] for event in events]
         for before, after in pairwise(keys):
             _require_ascent(before, after)
+        lines = [redact(event.line) if redact else event.line for event in events]
         return cls(
             count=len(events),
-            lines=b"".join([(redact(event.line) if redact else event.line) + b"\n" for event in events]),
-            uuids="".join([event.uuid + "\n" for event in events]).encode(),
+            data=b"\n".join([*lines, *(event.uuid.encode() for event in events), b""]),
+            lines_size=sum(map(len, lines)) + len(lines),
             first=keys[0] if keys else None,
             last=keys[-1] if keys else None,
         )
+
+    @property
+    def lines(self) -> memoryview:
+        """Each event's line, with a line feed at its end."""
+        return memoryview(self.data)[: self.lines_size]
+
+    @property
+    def uuids(self) -> bytes:
+        """Each event's uuid, with a line feed at its end."""
+        return self.data[self.lines_size :]
 
 
 _RUN = 8_192
@@ -191,22 +201,27 @@ class JsonLines:
         self._stored = _Hashed(file)
         level = _GZIP_LEVELS.get(format)
         self._gzip = None if level is None else zlib.compressobj(level=level, wbits=16 + zlib.MAX_WBITS)
-        self._pieces: list[bytes] = []
-        self._piece_bytes = 0
-        self._rest = b""
+        # One is filled while the other is compressed. They are mapped, not allocated: glibc keeps up to twice the
+        # largest piece that was ever freed, for each thread.
+        self._filling, self._other = mmap(-1, _BLOCK), mmap(-1, _BLOCK)
+        self._filled = 0
         self._thread = ThreadPoolExecutor(1, "akinon-gzip")
-        self._queued: deque[Future[None]] = deque()
+        self._compressing: Future[None] | None = None
 
     def __enter__(self) -> JsonLines:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with self._thread, self._distinct:
-            if kind is None:
-                self._hand_over(last=True)
-                self.distinct, twin = self._distinct.counted()
-                self.twin = None if twin is None else twin.decode()
-                self._wait(0)
+        try:
+            with self._thread, self._distinct:
+                if kind is None:
+                    self._hand_over(last=True)
+                    self.distinct, twin = self._distinct.counted()
+                    self.twin = None if twin is None else twin.decode()
+                    self._wait()
+        finally:
+            # Only the figures are wanted from here on, as long as the export lasts.
+            del self._filling, self._other, self._gzip, self._distinct
 
     def write(self, block: Block) -> None:
         """Append events.
@@ -220,13 +235,11 @@ class JsonLines:
         self.first = self.first or block.first
         self.last = block.last
         self.count += block.count
-        self._uuids.update(block.uuids)
-        self.uuids_sum = added_sums(self.uuids_sum, uuids_sum(block.uuids.split()))
-        self._distinct.add(block.uuids.lower().split())
-        self._pieces.append(block.lines)
-        self._piece_bytes += len(block.lines)
-        if self._piece_bytes >= _BLOCK:
-            self._hand_over()
+        uuids = block.uuids
+        self._uuids.update(uuids)
+        self.uuids_sum = added_sums(self.uuids_sum, uuids_sum(uuids.split()))
+        self._distinct.add(uuids.lower().split())
+        self._fill(block.lines)
 
     @property
     def size(self) -> int:
@@ -248,28 +261,36 @@ class JsonLines:
         """SHA-256 of the events' uuids in the file's order, each followed by a line feed, hex."""
         return self._uuids.hexdigest()
 
-    def _hand_over(self, *, last: bool = False) -> None:
-        """Let the thread compress what was written; waits where it is far behind."""
-        pieces, self._pieces, self._piece_bytes = self._pieces, [], 0
-        self._wait(_QUEUED)
-        self._queued.append(self._thread.submit(self._compress, pieces, last))
+    def _fill(self, lines: memoryview) -> None:
+        """Append bytes to the block that is filled. All blocks are of one size, however the events come.
 
-    def _compress(self, pieces: list[bytes], last: bool) -> None:
-        content = b"".join([self._rest, *pieces])
-        # In blocks of one size, however the events came: a compressor may give other bytes for other blocks.
-        whole = len(content) if last else len(content) - len(content) % _BLOCK
-        for start in range(0, whole, _BLOCK):
-            block = memoryview(content)[start : min(start + _BLOCK, whole)]
-            self._content.update(block)
-            self._stored.write(self._gzip.compress(block) if self._gzip else block)
-        self._rest = content[whole:]
+        A compressor may give other bytes for other blocks.
+        """
+        while lines:
+            piece, lines = lines[: _BLOCK - self._filled], lines[_BLOCK - self._filled :]
+            self._filling[self._filled : self._filled + len(piece)] = piece
+            self._filled += len(piece)
+            if self._filled == _BLOCK:
+                self._hand_over()
+
+    def _hand_over(self, *, last: bool = False) -> None:
+        """Let the thread compress what was filled, once it has compressed the block before, which is filled next."""
+        self._wait()
+        self._compressing = self._thread.submit(self._compress, self._filling, self._filled, last)
+        self._filling, self._other, self._filled = self._other, self._filling, 0
+
+    def _compress(self, filled: mmap, size: int, last: bool) -> None:
+        if size:
+            with memoryview(filled)[:size] as block:
+                self._content.update(block)
+                self._stored.write(self._gzip.compress(block) if self._gzip else block)
         if last and self._gzip:
             self._stored.write(self._gzip.flush())
 
-    def _wait(self, queued: int) -> None:
-        """Wait until no more than ``queued`` blocks are left to compress; raises what the thread met."""
-        while len(self._queued) > queued:
-            self._queued.popleft().result()
+    def _wait(self) -> None:
+        """Wait until nothing is left to compress; raises what the thread met."""
+        if self._compressing is not None:
+            self._compressing.result()
 
 
 class _Hashed:

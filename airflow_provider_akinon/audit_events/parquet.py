@@ -13,7 +13,9 @@ pyarrow belongs to the extra ``parquet`` and is imported where it is used. This 
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -33,6 +35,7 @@ ROW_GROUP_EVENTS = 50_000
 _BATCH_EVENTS = 500
 _READ_EVENTS = 200
 _BUFFER = 64 * 1024
+_POOL = "ARROW_DEFAULT_MEMORY_POOL"
 _PAGE_BYTES = 128 * 1024
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INT64 = range(-(2**63), 2**63)
@@ -49,7 +52,7 @@ def write_parquet(lines: Iterable[bytes], file: IO[bytes]) -> None:
     :raises InvalidInput: pyarrow is not installed.
     :raises ProtocolError: a line is no audit event, or not UTF-8.
     """
-    pa, pq = _pyarrow()
+    pa, pq = load_pyarrow()
     schema = _schema(pa)
     with pq.ParquetWriter(
         file,
@@ -62,9 +65,10 @@ def write_parquet(lines: Iterable[bytes], file: IO[bytes]) -> None:
         data_page_size=_PAGE_BYTES,  # a reader holds some of each column
         store_schema=False,  # Parquet's own types say all there is
     ) as writer:
-        for group in _row_groups(lines):
-            writer.write_table(_table(pa, schema, group))
-            pa.default_memory_pool().release_unused()
+        for row_group in _row_groups(pa, schema, lines):
+            writer.write_table(row_group)
+            del row_group  # or it would be held while the next one grows
+            _release(pa)
 
 
 def read_lines(file: IO[bytes]) -> Iterator[bytes]:
@@ -80,13 +84,25 @@ def read_lines(file: IO[bytes]) -> Iterator[bytes]:
         yield from map(_line, zip(instants, uuids, *columns, strict=True), odd)
 
 
-def _pyarrow() -> tuple[Any, Any]:
+def load_pyarrow() -> tuple[Any, Any]:
+    """Return pyarrow. Where it is loaded here, it takes its memory from the system: its own pools keep much of it.
+
+    Only the environment can tell it so, and only before it is loaded.
+
+    :raises InvalidInput: it is not installed.
+    """
+    is_told = _POOL in os.environ or "pyarrow" in sys.modules
+    if not is_told:
+        os.environ[_POOL] = "system"
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
         message = "format='parquet' needs the extra: pip install 'airflow-provider-akinon[parquet]'"
         raise InvalidInput(message) from error
+    finally:
+        if not is_told:
+            os.environ.pop(_POOL, None)
     return pyarrow, pyarrow.parquet
 
 
@@ -124,47 +140,44 @@ def _schema(pa: Any) -> Any:
     return pa.schema([pa.field(name, type_, nullable=name not in keys) for name, type_ in columns])
 
 
-def _row_groups(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
-    group: list[bytes] = []
-    size = 0
+def _row_groups(pa: Any, schema: Any, lines: Iterable[bytes]) -> Iterator[Any]:
+    """Yield the lines as tables, each of a row group. They become columns as they come, and are not held as well."""
+    batches: list[Any] = []
+    rows: list[list[object]] = []
+    size = events = 0
     for line in lines:
-        group.append(line)
-        size += len(line)
-        if size >= ROW_GROUP_BYTES or len(group) >= ROW_GROUP_EVENTS:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
+        rows.append(_row(line))
+        size, events = size + len(line), events + 1
+        is_full = size >= ROW_GROUP_BYTES or events >= ROW_GROUP_EVENTS
+        if is_full or len(rows) >= _BATCH_EVENTS:
+            batches.append(_batch(pa, schema, rows))
+            rows = []
+        if is_full:
+            yield pa.Table.from_batches(batches, schema)
+            batches, size, events = [], 0, 0
+    if rows:
+        batches.append(_batch(pa, schema, rows))
+    if batches:
+        yield pa.Table.from_batches(batches, schema)
 
 
-def _table(pa: Any, schema: Any, lines: list[bytes]) -> Any:
-    """Return the lines as columns. Takes them out of the list, a few at a time, so that they are not held twice."""
-    batches = []
-    while lines:
-        columns = zip(*map(_row, lines[:_BATCH_EVENTS]), strict=True)
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-        batches.append(pa.record_batch(arrays, schema=schema))
-        del lines[:_BATCH_EVENTS]
-    return pa.Table.from_batches(batches, schema)
+def _batch(pa: Any, schema: Any, rows: list[list[object]]) -> Any:
+    columns = zip(*rows, strict=True)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return pa.record_batch(arrays, schema=schema)
+
+
+def _release(pa: Any) -> None:
+    """Give back to the system what pyarrow, and all else that this process did, no longer uses of its memory."""
+    pa.default_memory_pool().release_unused()
+    pa.system_memory_pool().release_unused()
 
 
 def _read(file: IO[bytes]) -> Iterator[Any]:
-    pa, pq = _pyarrow()
-    with _opened(pa, pq, file) as stored:
+    pa, pq = load_pyarrow()
+    _release(pa)
+    with pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER) as stored:
         yield from stored.iter_batches(_READ_EVENTS, use_threads=False)
-
-
-def _opened(pa: Any, pq: Any, file: IO[bytes]) -> Any:
-    """Return a file to read that takes its memory from the system: pyarrow's own pool keeps ten times what is in use.
-
-    A reader has the pool that is the default when it is made, and takes no other.
-    """
-    default = pa.default_memory_pool()
-    pa.set_memory_pool(pa.system_memory_pool())
-    try:
-        return pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER)
-    finally:
-        pa.set_memory_pool(default)
 
 
 def _instants(batch: Any) -> list[datetime]:

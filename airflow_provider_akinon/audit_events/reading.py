@@ -276,8 +276,7 @@ class _Shelved:
 
     block: Block
     places: tuple[int, ...]
-    lines: int
-    uuids: int
+    size: int
 
 
 class _Shelf:
@@ -294,28 +293,25 @@ class _Shelf:
 
     def put(self, block: Block) -> _Shelved:
         """Keep ``block``."""
-        data = block.lines + block.uuids
         places = []
-        for start in range(0, len(data), _PIECE):
+        for start in range(0, len(block.data), _PIECE):
             if not self._free:
                 self._free.append(self._end)
                 self._end += _PIECE
             places.append(self._free.pop())
-            os.pwrite(self._file, data[start : start + _PIECE], places[-1])
-        bare = replace(block, lines=b"", uuids=b"")
-        return _Shelved(bare, tuple(places), len(block.lines), len(block.uuids))
+            os.pwrite(self._file, memoryview(block.data)[start : start + _PIECE], places[-1])
+        return _Shelved(replace(block, data=b""), tuple(places), len(block.data))
 
     def take(self, shelved: _Shelved) -> Block:
         """Give a block back and free its places."""
-        size = shelved.lines + shelved.uuids
         data = b"".join(
             [
-                os.pread(self._file, min(_PIECE, size - number * _PIECE), place)
+                os.pread(self._file, min(_PIECE, shelved.size - number * _PIECE), place)
                 for number, place in enumerate(shelved.places)
             ]
         )
         self._free.extend(shelved.places)
-        return replace(shelved.block, lines=data[: shelved.lines], uuids=data[shelved.lines :])
+        return replace(shelved.block, data=data)
 
 
 class _Frontier:

@@ -17,6 +17,7 @@ from airflow_provider_akinon.audit_events.reading import Count, _Due, _Frontier,
 from airflow_provider_akinon.audit_events.slices import Part
 from airflow_provider_akinon.audit_events.window import Window
 from tests.support.memory_api import at
+from tests.support.traced import traced_peak
 
 THREADS = 4
 EMPTY = Part(events=[], count=0, page_size=100)
@@ -103,7 +104,7 @@ def test_the_shelf_gives_back_what_was_put() -> None:
     """Blocks come back whole, whatever their size and order, and their places are used again."""
 
     def block(size: int) -> Block:
-        return Block(count=size, lines=b"line" * size, uuids=b"uuid" * (size // 3), first=None, last=None)
+        return Block(count=size, data=bytes(4 * size), lines_size=3 * size, first=None, last=None)
 
     blocks = [block(size) for size in (0, 1, 30_000, 65_536, 200_001, 7)]
     with tempfile.TemporaryFile() as file:
@@ -115,3 +116,19 @@ def test_the_shelf_gives_back_what_was_put() -> None:
             end = end or os.fstat(file.fileno()).st_size
         # The last piece of a place need not be full, so that the file may grow within it.
         assert os.fstat(file.fileno()).st_size < end + 256 * 1024
+
+
+def test_the_shelf_holds_no_more_than_it_gives_back() -> None:
+    """A block goes to the file as it is, and comes back as one piece: each thread would keep what a copy takes."""
+    size = 200_000
+    block = Block(count=1, data=bytes(size), lines_size=size // 2, first=None, last=None)
+    with tempfile.TemporaryFile() as file:
+        shelf = _Shelf(file)
+        with traced_peak() as put:
+            shelved = shelf.put(block)
+        with traced_peak() as taken:
+            again = shelf.take(shelved)
+
+    assert again == block
+    assert put() < size / 10
+    assert taken() < size * 1.1

@@ -18,12 +18,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_akinon.audit_events.encoding import Block, DistinctUuids, JsonLines
+from airflow_provider_akinon.audit_events.encoding import Block, DistinctUuids, Format, JsonLines
 from airflow_provider_akinon.audit_events.errors import ProtocolError, UnrequestedEvent
 from airflow_provider_akinon.audit_events.event import Event, parse_event
 from airflow_provider_akinon.audit_events.filters import Filters
 from airflow_provider_akinon.audit_events.pages import Page, parse_page, parse_requested_events
 from airflow_provider_akinon.audit_events.window import Window
+from tests.support.traced import traced_peak
 
 UUID = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
 WHEN = "2026-01-31T12:30:15.260Z"
@@ -158,6 +159,33 @@ def test_the_same_events_give_the_same_bytes_however_they_come() -> None:
 
     assert in_batches == at_once
     assert gzip.decompress(at_once) == b"".join(event.line + b"\n" for event in many)
+
+
+@pytest.mark.parametrize("format_", [Format.JSONL_GZ, Format.JSONL])
+def test_what_waits_to_be_compressed_is_bounded(format_: Format) -> None:
+    """Beside two mebibytes that are mapped once, writing holds no bytes of events, however many come at a time."""
+    many = [event._replace(line=event.line + b" " * 1400) for event in events(4000)]
+    whole = Block.of(many)
+    small = [Block.of(many[start : start + 100]) for start in range(0, len(many), 100)]
+    assert len(whole.data) > 5 << 20
+
+    for blocks in ([whole], small):
+        with tempfile.TemporaryFile() as file, traced_peak() as peak, JsonLines(file, format_) as lines:
+            for block in blocks:
+                lines.write(block)
+        assert lines.count == len(many)
+        assert peak() < 3 << 18
+
+
+def test_a_block_holds_its_events_once() -> None:
+    """What redaction leaves as it is goes from the events into the block, with no copy on the way."""
+    many = events(200, noise=700)
+    with traced_peak() as peak:
+        block = Block.of(many, lambda line: line)
+
+    assert bytes(block.lines) == b"".join(event.line + b"\n" for event in many)
+    assert block.uuids == b"".join(event.uuid.encode() + b"\n" for event in many)
+    assert peak() < 1.3 * len(block.data)
 
 
 def test_the_gzip_header_holds_no_time_and_no_name() -> None:

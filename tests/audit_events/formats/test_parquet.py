@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -18,6 +20,8 @@ from airflow_provider_akinon.audit_events import parquet
 from airflow_provider_akinon.audit_events.errors import InvalidInput, ProtocolError
 from airflow_provider_akinon.audit_events.event import parse_event
 from airflow_provider_akinon.audit_events.parquet import read_lines, write_parquet
+from airflow_provider_akinon.audit_events.records import parse_event
+from tests.support.traced import traced_peak
 
 WHEN = "2026-01-31T12:30:15.260Z"
 FREE = ("user", "content", "headers", "post_data", "query_params")
@@ -314,6 +318,49 @@ def test_row_groups_are_bounded(
     assert [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)] == groups
     assert [meaning(line) for line in read_lines(file)] == [meaning(line) for line in lines]
     assert [parse_event(line)[:2] for line in read_lines(file)] == [parse_event(line)[:2] for line in lines]
+
+
+def test_one_row_group_is_held_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines become columns as they come; when a group is written, nothing of it is held while the next one grows."""
+    group = 4 << 20
+    monkeypatch.setattr(parquet, "ROW_GROUP_BYTES", group)
+    before = pa.total_allocated_bytes()
+    columns = []
+
+    def lines() -> Iterator[bytes]:
+        for number in range(12_000):
+            columns.append(pa.total_allocated_bytes() - before)
+            yield line_of(("content", f'"{number:01000d}"'))
+
+    file = io.BytesIO()
+    with traced_peak() as peak:
+        write_parquet(lines(), file)
+
+    assert pq.read_metadata(file).num_row_groups > 2
+    assert max(columns) < 1.5 * group
+    assert peak() < group
+
+
+@pytest.mark.parametrize(("asked", "given"), [(None, "system"), ("mimalloc", "mimalloc")])
+def test_pyarrow_takes_its_memory_from_the_system(asked: str | None, given: str) -> None:
+    """Its own pools keep much of what was in use once. Who asks for one gets it, and the environment stays."""
+    environment = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
+    if asked:
+        environment["ARROW_DEFAULT_MEMORY_POOL"] = asked
+    script = """
+import io, os
+from airflow_provider_akinon.audit_events.parquet import write_parquet
+before = dict(os.environ)
+write_parquet([], io.BytesIO())
+assert dict(os.environ) == before
+import pyarrow
+print(pyarrow.default_memory_pool().backend_name)
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+
+    assert found.stdout.strip() == given
 
 
 def test_statistics_lead_past_row_groups(monkeypatch: pytest.MonkeyPatch) -> None:
