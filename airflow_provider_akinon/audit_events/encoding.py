@@ -82,6 +82,10 @@ class Block:
 _RUN = 8_192
 """Uuids that are sorted at a time; all others of a file wait on disk."""
 _RUN_PIECE = 2 * 1024
+"""Bytes that are read of a run at a time, where the runs are few."""
+_MERGED = 128 * 1024
+"""Bytes that are read of all runs at a time, where they are many."""
+_LEAST_PIECE = 128
 
 
 class DistinctUuids:
@@ -112,7 +116,8 @@ class DistinctUuids:
         """Return how many there are, and one that came more than once, None where none did."""
         self._run.sort()
         number, twin, before = 0, None, None
-        for uuid in heapq.merge(self._run, *(self._read(start, size) for start, size in self._places)):
+        piece = max(_LEAST_PIECE, min(_RUN_PIECE, _MERGED // max(1, len(self._places))))
+        for uuid in heapq.merge(self._run, *(self._read(start, size, piece) for start, size in self._places)):
             if uuid == before:
                 twin = uuid
             else:
@@ -129,11 +134,11 @@ class DistinctUuids:
         self._places.append((start, self._file.tell() - start))
         self._run.clear()
 
-    def _read(self, start: int, size: int) -> Iterator[bytes]:
+    def _read(self, start: int, size: int, most: int) -> Iterator[bytes]:
         assert self._file is not None  # noqa: S101 - where there is a place, there is a file
         rest, end = b"", start + size
         while start < end:
-            piece = os.pread(self._file.fileno(), min(_RUN_PIECE, end - start), start)
+            piece = os.pread(self._file.fileno(), min(most, end - start), start)
             if not piece:
                 raise OSError("a temporary file was cut")
             start += len(piece)

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_akinon.audit_events import encoding
 from airflow_provider_akinon.audit_events.encoding import Block, DistinctUuids, Format, JsonLines
 from airflow_provider_akinon.audit_events.errors import ProtocolError, UnrequestedEvent
 from airflow_provider_akinon.audit_events.event import Event, parse_event
@@ -383,6 +384,22 @@ def test_distinct_uuids_are_counted(some: list[int], many: int) -> None:
     assert found == len(set(numbers))
     assert (twin is None) == (found == len(numbers))
     assert twin is None or numbers.count(int(twin, 16)) > 1
+
+
+def test_many_uuids_are_counted_in_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The more runs there are to merge, the less is read of each at a time."""
+    monkeypatch.setattr(encoding, "_RUN", 64)
+    number = 64 * 500
+    uuids = [f"{UUID[:28]}{count:08x}".encode() for count in range(number)]
+    random.Random(1).shuffle(uuids)
+    with DistinctUuids() as distinct:
+        for start in range(0, number, 64):
+            distinct.add(uuids[start : start + 64])
+        with traced_peak() as peak:
+            found = distinct.counted()
+
+    assert found == (number, None)
+    assert peak() < 1 << 20
 
 
 def test_a_file_tells_how_many_uuids_it_has() -> None:
