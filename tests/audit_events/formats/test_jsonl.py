@@ -19,10 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_akinon.audit_events import encoding
-from airflow_provider_akinon.audit_events.encoding import Block, DistinctUuids, Format, JsonLines
+from airflow_provider_akinon.audit_events.encoding import Block, DistinctUuids, JsonLines
 from airflow_provider_akinon.audit_events.errors import ProtocolError, UnrequestedEvent
 from airflow_provider_akinon.audit_events.event import Event, parse_event
 from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.format import Format
 from airflow_provider_akinon.audit_events.pages import Page, parse_page, parse_requested_events
 from airflow_provider_akinon.audit_events.window import Window
 from tests.support.traced import traced_peak

@@ -20,7 +20,6 @@ from airflow_provider_akinon.audit_events import parquet
 from airflow_provider_akinon.audit_events.errors import InvalidInput, ProtocolError
 from airflow_provider_akinon.audit_events.event import parse_event
 from airflow_provider_akinon.audit_events.parquet import read_lines, write_parquet
-from airflow_provider_akinon.audit_events.records import parse_event
 from tests.support.traced import traced_peak
 
 WHEN = "2026-01-31T12:30:15.260Z"
