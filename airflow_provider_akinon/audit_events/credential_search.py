@@ -8,85 +8,159 @@ bounded: what would take more is removed unread.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from itertools import filterfalse
 from typing import Any
 
 import msgspec
 
-from airflow_provider_akinon.audit_events.credentials import MARK, harmless, is_card, is_credential, is_suspect
+from airflow_provider_akinon.audit_events.credentials import (
+    HARMLESS_NAMES,
+    HARMLESS_TEXTS,
+    harmless,
+    has_mark,
+    is_card,
+    is_credential,
+    is_suspect,
+)
 from airflow_provider_akinon.audit_events.loose_text import QUOTED, REDACTED, loose_credentials
 from airflow_provider_akinon.audit_events.splicing import (
     ESCAPES,
     PERCENTS,
+    ByteEdit,
     Edit,
     Node,
     edited,
+    is_redacted,
     key_end,
     labelled,
     merged,
     not_redacted,
     parse_json,
+    spliced,
     unescaped,
     unpercented,
 )
 
 _LAYERS = 16  # of text within text; what lies deeper is removed unread
 _WORK = 24  # characters to look at for each of a field; what would take more is removed unread
+_FEW = 32  # names and texts in a field that are found one by one
 _MAYBE_JSON = re.compile(r"""[{\["]""")
 _JSON_IN_FORM = re.compile(r"""=((?:[{\["]|%7B|%5B|%22)[^&\r\n]++)""", re.IGNORECASE)
+_QUOTED = QUOTED.encode()
+_NOTHING: tuple[list[str], list[str]] = ([], [])
+_SCALAR = re.compile(rb'"[^"]*+"|[^"\s,}\]]++')  # of JSON without escaped quotation marks
 _decode = msgspec.json.Decoder().decode
 
 
-def is_harmless(value: bytes | msgspec.Raw) -> bool:
-    """Tell whether a field's JSON surely holds no credential; whatever else needs a search."""
+def redacted(value: bytes | msgspec.Raw) -> bytes | msgspec.Raw:
+    """Return a field's JSON without credentials; the very same where it holds none."""
+    found = _look(value)
+    if found is _NOTHING:
+        return value
+    json = bytes(value)
+    search = CredentialSearch(len(json))
+    edits = None if found is None else _found(json, *found, search)
+    if edits is not None:
+        return spliced(json, edits)
+    return search.searched(str(json, "utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+
+
+def _look(value: bytes | msgspec.Raw) -> tuple[list[str], list[str]] | None:
+    """Return a field's names of credentials and texts that may hold some; None where that has to be searched."""
     try:
         root = _decode(value)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return False
-    if type(root) is str:
-        return harmless(root)
+        return None
+    if type(root) is not dict and type(root) is not list:
+        return _NOTHING if type(root) is not str or harmless(root) else None
+    names: list[str] = []
+    texts: list[str] = []
     quotes = 0
-    inside: list[Any] = [root] if type(root) in (dict, list) else []
+    inside: list[Any] = [root]
     for holder in inside:
+        kids: Iterable[Any] = holder
         if type(holder) is dict:
-            if any(map(is_suspect, holder)):
-                return False
             quotes += 2 * len(holder)
-            holder = holder.values()
+            if not HARMLESS_NAMES.issuperset(holder):
+                for name in [*filterfalse(HARMLESS_NAMES.__contains__, holder)]:
+                    if not is_suspect(name):
+                        continue
+                    kid = holder.pop(name)
+                    if type(kid) is dict or type(kid) is list or not is_credential(name) or _is_body(name):
+                        return None
+                    names.append(name)
+                    quotes += 2 * (type(kid) is str)
+            kids = holder.values()
         elif len(holder) == 2 and type(holder[0]) is str and is_suspect(holder[0]):
-            return False
-        for kid in holder:
+            return None
+        for kid in kids:
             if type(kid) is str:
-                if MARK.search(kid) and not harmless(kid):
-                    return False
                 quotes += 2
+                if kid not in HARMLESS_TEXTS and not harmless(kid):
+                    texts.append(kid)
             elif type(kid) is dict or type(kid) is list:
                 inside.append(kid)
     # Of a key that is there twice one value was lost; where a quotation mark is escaped, this cannot tell.
-    return not inside or bytes(value).count(b'"') == quotes
+    if bytes(value).count(b'"') != quotes:
+        return None
+    return (names, texts) if names or texts else _NOTHING
+
+
+def _found(json: bytes, names: list[str], texts: list[str], search: CredentialSearch) -> list[ByteEdit] | None:
+    """Return the edits of JSON without escaped quotation marks, in which no key is there twice.
+
+    ``names``: of what is to go; ``texts``: to be searched. None where these do not stand there as they are.
+    """
+    if len(names) + len(texts) > _FEW:
+        return None
+    edits: list[ByteEdit] = []
+    for name in set(names):
+        starts = _ends(json, f'"{name}":'.encode())
+        if len(starts) != names.count(name):
+            return None
+        for start in starts:
+            value = _SCALAR.match(json, start)
+            if not value:
+                return None
+            if value[0] != b"null" and not is_redacted(value[0]):
+                edits.append((*value.span(), _QUOTED))
+    for text in set(texts):
+        written = f'"{text}"'
+        ends = _ends(json, written.encode())
+        if len(ends) != texts.count(text):
+            return None
+        new = search.searched(written)
+        edits += [(end - len(written.encode()), end, new.encode()) for end in ends]
+    return sorted(edits)
+
+
+def _ends(json: bytes, written: bytes) -> list[int]:
+    """Return where what is written ends, wherever it stands."""
+    ends = []
+    at = json.find(written)
+    while at >= 0:
+        ends.append(at + len(written))
+        at = json.find(written, ends[-1])
+    return ends
 
 
 class CredentialSearch:
-    """A search of one field, again and again until nothing more is found.
+    """A search of one field, within bounds: once all the work is done that its size is worth, all else is removed."""
 
-    ``doubtful``: something was found in what is no whole JSON, and so another search may find more.
-    """
+    def __init__(self, size: int) -> None:
+        self._left = _WORK * (size + 100)
 
-    def __init__(self, text: str) -> None:
-        self.doubtful = False
-        self._left = _WORK * (len(text) + 100)
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether all the work is done that a field is worth."""
-        return self._left <= 0
-
-    def edits(self, text: str) -> list[Edit]:
-        """Return what a field's JSON is to lose."""
-        self.doubtful = False
-        self._left -= len(text)
-        if text[:1] == '"':
-            return self._string(text, 0, len(text), None, 0)
-        return self._json(text, None, 0)[0]
+    def searched(self, text: str) -> str:
+        """Return a value's JSON without what can be found in it as a text, also where it is broken."""
+        while self._left > 0:
+            self._left -= len(text)
+            self._again = False
+            edits = self._string(text, 0, len(text), None, 0) if text[:1] == '"' else self._json(text, None, 0)[0]
+            before, text = text, spliced(text, edits)
+            if text == before or not self._again:
+                return text
+        return QUOTED
 
     def _json(self, text: str, parent: str | None, layer: int) -> tuple[list[Edit], bool]:
         """Return the edits of JSON, and whether it is whole. ``parent``: the name above it."""
@@ -99,7 +173,7 @@ class CredentialSearch:
             for kid in node[4] or ():
                 name, begin, start, end, inside = kid
                 if name is not None and (in_card or is_suspect(name)):
-                    if whole and ("=" in name or name[:1] in ("{", "[")):  # a body that was taken for a key
+                    if whole and _is_body(name):
                         edits += self._string(text, begin, key_end(text, begin), None, layer)
                     if is_credential(name, parent):
                         edits += _removal(text, kid)
@@ -112,9 +186,9 @@ class CredentialSearch:
                     stack.append((kid, under))
                 elif (
                     whole
-                    and MARK.search(text, start + 1, end - 1)
+                    and has_mark(text[start + 1 : end - 1])
                     and text[start] == '"'
-                    and not _is_harmless_text(text[start + 1 : end - 1], under)
+                    and not _is_harmless_under(text[start + 1 : end - 1], under)
                 ):
                     edits += self._string(text, start, end, under, layer)
         return merged(text, edits), whole
@@ -127,7 +201,7 @@ class CredentialSearch:
 
     def _text(self, text: str, parent: str | None, layer: int) -> list[Edit]:
         """Return the edits of a text within a text."""
-        if _is_harmless_text(text, parent):
+        if _is_harmless_under(text, parent):
             return []
         self._left -= len(text)
         if layer >= _LAYERS or self._left < 0:
@@ -137,7 +211,7 @@ class CredentialSearch:
             return edits
         edits = merged(text, edits + self._form(text, layer + 1) + loose_credentials(text, parent))
         edits = merged(text, edits + self._coded(text, edits, parent, layer + 1))
-        self.doubtful = self.doubtful or bool(edits)
+        self._again = self._again or bool(edits)
         return edits
 
     def _form(self, text: str, layer: int) -> list[Edit]:
@@ -160,8 +234,13 @@ class CredentialSearch:
         return []
 
 
-def _is_harmless_text(text: str, parent: str | None) -> bool:
+def _is_harmless_under(text: str, parent: str | None) -> bool:
     return harmless(text) and not (parent is not None and is_card(parent))
+
+
+def _is_body(name: str) -> bool:
+    """Tell whether a key may be a body that was taken for one."""
+    return "=" in name or name[:1] in ("{", "[")
 
 
 def _removal(text: str, value: Node) -> list[Edit]:

@@ -42,26 +42,38 @@ _STEMS = tuple(
 )
 """No credential's name does without one of these, or without what `_CC` finds."""
 _CC = re.compile("cc(?![a-mo-z])")
-MARK = re.compile(r"""[=:%\\@{\["]""")
-"""No text without one of these holds a name and its value."""
 NO_PORT = r"""[^/?#\s@:"'<>\\]*+:(?![0-9]*+(?:[/?#\s"'<>\\]|\Z))"""
 """What begins a URL's authority, up to a colon after which there is no port."""
 _USER_INFO = re.compile(rf"//{NO_PORT}")
 _CODED = re.compile(r"%[0-9A-Fa-f]{2}")
 
 
+_SHORT = 200
+_MOST_REMEMBERED = 1024
+"""Names or texts, of fewer than `_SHORT` characters: a megabyte at most in all."""
+HARMLESS_NAMES: set[str] = set()
+HARMLESS_TEXTS: set[str] = set()
+
+
 def is_credential(name: str, parent: str | None = None) -> bool:
     """Tell whether a name, or a name within a parent's, says that its value is a credential."""
-    return _remembered(name, parent) if len(name) < 200 else _says_credential(name, parent)
+    return _remembered(name, parent) if len(name) < _SHORT else _says_credential(name, parent)
 
 
-@lru_cache(maxsize=8192)
 def is_suspect(name: str) -> bool:
-    """Tell whether an object that has this name in it needs a closer look: it may hold a credential."""
-    return name.lower() == "value" or is_credential(name) or is_card(name) or not harmless(name)
+    """Tell whether an object that has this name in it needs a closer look."""
+    if name in HARMLESS_NAMES:
+        return False
+    return (
+        name.lower() == "value"
+        or is_credential(name)
+        or is_card(name)
+        or not harmless(name)
+        or not _remember(name, HARMLESS_NAMES)
+    )
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=_MOST_REMEMBERED)
 def is_card(name: str) -> bool:
     """Tell whether a name makes credentials of names below it: ``{"card": {"number": …}}``."""
     return any(_A_CARD.search(words) for words in _readings(name))
@@ -69,27 +81,50 @@ def is_card(name: str) -> bool:
 
 def harmless(text: str) -> bool:
     """Tell whether a text surely holds no credential with its name; whatever else needs a closer look."""
-    if not MARK.search(text, 8 if text.startswith(("https://", "http://")) else 0):
+    if text in HARMLESS_TEXTS:
         return True
-    return _has_no_stem(text) if len(text) < 300 else _has_no_stem.__wrapped__(text)
+    marked = has_mark(text[8:] if text.startswith(("https://", "http://")) else text)
+    return not (marked and _has_stem(text)) and _remember(text, HARMLESS_TEXTS)
 
 
-@lru_cache(maxsize=2048)
-def _has_no_stem(text: str) -> bool:
+def has_mark(text: str) -> bool:
+    """Tell whether a text has what every text has that holds a name and its value."""
+    return (  # in a third of the time that a pattern takes
+        "=" in text
+        or ":" in text
+        or '"' in text
+        or "%" in text
+        or "\\" in text
+        or "@" in text
+        or "{" in text
+        or "[" in text
+    )
+
+
+def _remember(text: str, known: set[str]) -> bool:
+    """Remember a short text as harmless."""
+    if len(text) < _SHORT:
+        if len(known) >= _MOST_REMEMBERED:
+            known.clear()
+        known.add(text)
+    return True
+
+
+def _has_stem(text: str) -> bool:
     if "%" in text:
         text = unquote(text)
         if _CODED.search(text):
-            return False
+            return True
     if "\\" in text or ("//" in text and ("@" in text or _USER_INFO.search(text))):
-        return False
+        return True
     if not text.isascii():
         text = unicodedata.normalize("NFKD", text.replace("ı", "i")).encode("ascii", "ignore").decode()
     text = text.lower()
-    return not any(map(text.__contains__, _STEMS)) and not ("cc" in text and _CC.search(text))
+    return any(map(text.__contains__, _STEMS)) or ("cc" in text and _CC.search(text) is not None)
 
 
 def _says_credential(name: str, parent: str | None) -> bool:
-    if parent is None and _has_no_stem.__wrapped__(name):
+    if parent is None and not _has_stem(name):
         return False
     usual, *others = _readings(name)
     if _ABOUT.search(usual):
@@ -101,7 +136,7 @@ def _says_credential(name: str, parent: str | None) -> bool:
     return any(re.fullmatch(_CARD_NUMBER, f"{over} {words}") for over in last for words in (usual, *others))
 
 
-_remembered = lru_cache(maxsize=8192)(_says_credential)
+_remembered = lru_cache(maxsize=_MOST_REMEMBERED)(_says_credential)
 
 
 def _readings(name: str) -> Iterable[str]:

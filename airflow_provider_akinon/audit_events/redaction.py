@@ -19,14 +19,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_akinon.audit_events.credential_search import CredentialSearch, is_harmless
+from airflow_provider_akinon.audit_events.credential_search import redacted
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.audit_events.loose_text import QUOTED
 from airflow_provider_akinon.audit_events.path_walk import ACTIONS, States, action_of, path_edits, step
 from airflow_provider_akinon.audit_events.splicing import (
+    ByteEdit,
     fields_of,
     members_of,
-    merged,
     plain,
     removals,
     spliced,
@@ -36,13 +36,15 @@ from airflow_provider_akinon.audit_events.splicing import (
 POLICY = "credentials"
 VERSION = 2
 """Rises when the policy finds something else than before."""
-FIELDS = frozenset({"headers", "post_data", "query_params", "url"})
+FIELDS = ("headers", "post_data", "query_params", "url")
 """The fields of an event in which the policy looks for credentials."""
 SHORTEST_KEY = 16
 """Bytes. Whoever guesses the key of pseudonyms can guess what they stand for."""
 
 HMAC_MARK = b"hmac-sha256:"
 """What pseudonyms begin with."""
+_SHORTEST = len("null")  # no JSON of as many bytes or less holds a name and its value
+_PASSES = 16  # over a field, as what a path removes may lay credentials bare
 _PSEUDONYM = re.compile(rf"{HMAC_MARK.decode()}[0-9a-f]{{32}}")
 _ANY = re.compile(r"""[ \t\r\n]++|("[^"\\]*+(?>(?:\\.[^"\\]*+)*)")""", re.DOTALL)
 _PATH = re.compile(r"[^.\[\]*]+(?:\.(?:[^.\[\]*]+|\*)|\[\*\]){0,31}")
@@ -108,19 +110,19 @@ class Redaction:
         fields = None if self.paths else fields_of(line)
         if fields is None:
             return self._object(line, (self._tree,), FIELDS)
-        edits: list[tuple[int, int, bytes]] = []
+        edits: list[ByteEdit] = []
         for name in FIELDS:
             raw = fields.get(name)
-            if raw is not None and not is_harmless(raw):
-                start, value = start_of(fields, name), bytes(raw)
-                edits.append((start, start + len(value), self._field(value, name=name)))
-        return spliced(line, sorted(edits)) if edits else line
+            if raw is not None and len(raw) > _SHORTEST and (new := redacted(raw)) is not raw:
+                start = start_of(fields, name)
+                edits.append((start, start + len(raw), bytes(new)))
+        return spliced(line, sorted(edits))
 
     def _object(self, line: bytes, states: States, fields: Collection[str]) -> bytes:
         """Return an object's JSON with what the paths lead to redacted, and in ``fields`` also credentials."""
         wanted = {name for state in states for name in state}
         members = members_of(line)
-        edits: list[tuple[int, int, bytes]] = []
+        edits: list[ByteEdit] = []
         gone = set()
         for place, (name, _, start, end) in enumerate(members):
             below = step(states, name) if name in wanted or "*" in wanted else ()
@@ -135,23 +137,21 @@ class Redaction:
                 edits.append((start, end, self._instead(_text(value), action).encode("utf-8", "surrogateescape")))
             elif value[:1] == b"{" and name not in fields:
                 edits.append((start, end, self._object(value, below, ())))
-            elif below or not is_harmless(value):
+            elif below or name in fields:
                 edits.append((start, end, self._field(value, below, name if name in fields else "")))
         edits += [(*span, b"") for span in removals([(begin, end) for _, begin, _, end in members], gone)]
         return spliced(line, sorted(edits))
 
     def _field(self, value: bytes, states: States = (), name: str = "") -> bytes:
         """Return a field's JSON, redacted. ``name``: that of a field to be searched for credentials."""
-        text = _text(value)
-        search = CredentialSearch(text)
-        while not search.exhausted:
-            edits = search.edits(text) if name else []
+        for _ in range(_PASSES):
+            before = value = bytes(redacted(value)) if name else value
             if states:
-                # Those of credentials first: of two edits at one place the first is made.
-                edits = merged(text, edits + path_edits(text, states, self._instead, fold=name == "headers"))
-            before, text = text, spliced(text, edits)
-            if text == before or not search.doubtful:
-                return text.encode("utf-8", "surrogateescape")
+                text = _text(value)
+                edits = path_edits(text, states, self._instead, fold=name == "headers")
+                value = spliced(text, edits).encode("utf-8", "surrogateescape")
+            if value == before:
+                return value
         return QUOTED.encode()
 
     def _instead(self, text: str, action: str) -> str:

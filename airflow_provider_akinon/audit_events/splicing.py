@@ -18,6 +18,7 @@ import msgspec
 
 Edit = tuple[int, int, str]
 """Replace what is between two places by a text."""
+ByteEdit = tuple[int, int, bytes]
 
 
 # JSON.
@@ -40,7 +41,6 @@ Node = tuple[str | None, int, int, int, "list[Node] | None"]
 The last is None of a scalar. A tuple, for speed.
 """
 _KEY_STRING = re.compile(r'"[^"\\]*+(?>(?:\\.[^"\\]*+)*)"', re.DOTALL)
-_MEMBER = re.compile(r'"([^"\\]*+)":("[^"\\]*+"|[-+.\w]++)(?:,|\}\Z)')
 
 
 def parse_json(text: str) -> tuple[list[Node], bool]:
@@ -48,23 +48,6 @@ def parse_json(text: str) -> tuple[list[Node], bool]:
 
     What is not closed goes to the text's end.
     """
-    root = _flat(text) if text[:1] == "{" and text[-1:] == "}" else None
-    return ([root], True) if root else _parse(text)
-
-
-def _flat(text: str) -> Node | None:
-    """Return an object like most headers, of plain texts and numbers only; None of any other JSON."""
-    kids: list[Node] = []
-    at = 1
-    for name, value in _MEMBER.findall(text, 1):
-        start = at + len(name) + 3
-        end = start + len(value)
-        kids.append((name, at, start, end, None))
-        at = end + 1
-    return (None, 0, 0, at, kids) if at == len(text) else None
-
-
-def _parse(text: str) -> tuple[list[Node], bool]:
     roots: list[Node] = []
     above: list[tuple[list[Node], str | None, int, int]] = []
     kids, in_object, whole = roots, False, True
@@ -138,16 +121,19 @@ def fields_of(line: bytes) -> dict[str, msgspec.Raw] | None:
         fields = _decode_fields(line)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
-    names = "".join(fields)
-    size = len(names) if names.isascii() else len(names.encode())
-    return fields if len(b"".join(fields.values())) + size + 4 * len(fields) + 1 == len(line) else None
+    size = sum(map(len, fields.values())) + len("".join(fields).encode()) + 4 * len(fields) + 1
+    return fields if size == len(line) else None
 
 
 def start_of(fields: dict[str, msgspec.Raw], name: str) -> int:
     """Return where a field's value starts in its record."""
-    names = list(fields)
-    place = names.index(name)
-    return len("".join(names[: place + 1]).encode()) + len(b"".join([*fields.values()][:place])) + 4 * (place + 1)
+    place = 1
+    for key, value in fields.items():
+        place += len(key if key.isascii() else key.encode()) + 3
+        if key == name:
+            break
+        place += len(value) + 1
+    return place
 
 
 def members_of(line: bytes) -> list[tuple[str, int, int, int]]:
@@ -309,6 +295,11 @@ def merged(text: str, edits: list[Edit]) -> list[Edit]:
         else:
             kept.append((start, end, new))
     return kept
+
+
+def is_redacted(value: bytes | msgspec.Raw) -> bool:
+    """Tell whether a value's JSON only says that something was removed."""
+    return len(value) < 100 and _DONE.fullmatch(str(value, "utf-8", "replace")) is not None
 
 
 def _order(edit: Edit) -> tuple[int, int]:

@@ -246,6 +246,37 @@ def test_a_key_that_is_given_twice_hides_nothing(space: str) -> None:
     assert "hush" not in redacted("post_data", f'{{"a"{space}:"password=hush","b"{space}:1,"a"{space}:"x"}}')
 
 
+# Each is JSON whose credentials could be found as they are written, or could seem to; what must be left of each.
+WRITTEN = [
+    ('{"sid":"hush","a":{"sid":7,"b":[{"sid":true}]}}', '{"sid":"[redacted]","a":{"sid":"[redacted]","b":[{"sid":"[redacted]"}]}}'),
+    ('{"sid": "hush", "sid ":"hush","a" : "sid"}', '{"sid": "[redacted]", "sid ":"[redacted]","a" : "sid"}'),
+    ('{"sid":"hush","a":{"s\\u0069d":"hush"}}', '{"sid":"[redacted]","a":{"s\\u0069d":"[redacted]"}}'),
+    ('{"a":"sid","sid":"sid","b":["sid"]}', '{"a":"sid","sid":"[redacted]","b":["sid"]}'),
+    ('{"a":"sid\\":","sid":"hush"}', '{"a":"sid\\":","sid":"[redacted]"}'),
+    ('{"a":"sid=hush","b":["sid=hush"],"ü":1}', f'{{"a":"sid={FORM}","b":["sid={FORM}"],"ü":1}}'),
+    ('{"a":"sid=hush","token":"sid=hush"}', f'{{"a":"sid={FORM}","token":"[redacted]"}}'),
+    ('{"şifre":"hush","a":"ü","b":"ş=1&şifre=hush"}', f'{{"şifre":"[redacted]","a":"ü","b":"ş=1&şifre={FORM}"}}'),
+    ('{"sid":null,"token":[1],"pin":{"a":"hush"}}', '{"sid":null,"token":"[redacted]","pin":"[redacted]"}'),
+    ('{"sid":-1.5e9,"b":{"pin":false},"otp":"%5Bredacted%5D"}', '{"sid":"[redacted]","b":{"pin":"[redacted]"},"otp":"%5Bredacted%5D"}'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "expected"), WRITTEN)
+def test_what_is_found_as_it_is_written_is_what_was_meant(value: str, expected: str) -> None:
+    """A name or text that stands at one place escaped, as another kind of value, or twice, leads to no other place."""
+    assert redacted("post_data", value) == expected
+
+
+@pytest.mark.parametrize("number", [31, 33, 200])
+def test_many_credentials_in_one_field_go(number: int) -> None:
+    """However many names and texts with credentials a field has, none stays."""
+    body = {f"token{place}": "hush" for place in range(number)} | {
+        f"a{place}": f"sid=hush{place}" for place in range(number)
+    }
+
+    assert "hush" not in redacted("post_data", dumps(body))
+
+
 @pytest.mark.parametrize("field", sorted(FIELDS))
 @pytest.mark.parametrize("again", ["headers", "post_data", "url", "\\u0075rl"])
 def test_every_field_that_is_there_twice_is_redacted(field: str, again: str) -> None:
