@@ -43,7 +43,9 @@ from airflow_provider_akinon.audit_events.splicing import (
 )
 
 _LAYERS = 16  # of text within text; what lies deeper is removed unread
-_WORK = 24  # characters to look at for each of a field; what would take more is removed unread
+_WORK = 12  # characters to look at for each of a field; what would take more is removed unread
+_LEAST_WORK = 100_000  # whatever the field
+_TEXT, _MARK, _EDIT = 300, 20, 30  # characters that take as long as a text does, a colon or equals sign, or an edit
 _FEW = 32  # names and texts in a field that are found one by one
 _MAYBE_JSON = re.compile(r"""[{\["]""")
 _JSON_IN_FORM = re.compile(r"""=((?:[{\["]|%7B|%5B|%22)[^&\r\n]++)""", re.IGNORECASE)
@@ -149,12 +151,11 @@ class CredentialSearch:
     """A search of one field, within bounds: once all the work is done that its size is worth, all else is removed."""
 
     def __init__(self, size: int) -> None:
-        self._left = _WORK * (size + 100)
+        self._left = _LEAST_WORK + _WORK * size
 
     def searched(self, text: str) -> str:
         """Return a value's JSON without what can be found in it as a text, also where it is broken."""
         while self._left > 0:
-            self._left -= len(text)
             self._again = False
             edits = self._string(text, 0, len(text), None, 0) if text[:1] == '"' else self._json(text, None, 0)[0]
             before, text = text, spliced(text, edits)
@@ -164,6 +165,7 @@ class CredentialSearch:
 
     def _json(self, text: str, parent: str | None, layer: int) -> tuple[list[Edit], bool]:
         """Return the edits of JSON, and whether it is whole. ``parent``: the name above it."""
+        self._left -= len(text)
         roots, whole = parse_json(text)
         edits: list[Edit] = []
         stack: list[tuple[Node, str | None]] = [((None, 0, -1, len(text), roots), parent)]
@@ -203,7 +205,7 @@ class CredentialSearch:
         """Return the edits of a text within a text."""
         if _is_harmless_under(text, parent):
             return []
-        self._left -= len(text)
+        self._left -= _TEXT + len(text) + _MARK * (text.count("=") + text.count(":"))
         if layer >= _LAYERS or self._left < 0:
             return merged(text, [(0, len(text), REDACTED)])
         edits, whole = self._json(text, parent, layer + 1) if _MAYBE_JSON.search(text) else ([], False)
@@ -211,6 +213,7 @@ class CredentialSearch:
             return edits
         edits = merged(text, edits + self._form(text, layer + 1) + loose_credentials(text, parent))
         edits = merged(text, edits + self._coded(text, edits, parent, layer + 1))
+        self._left -= _EDIT * len(edits)
         self._again = self._again or bool(edits)
         return edits
 
@@ -218,6 +221,9 @@ class CredentialSearch:
         """Return the edits of whole JSON in a form."""
         edits: list[Edit] = []
         for found in _JSON_IN_FORM.finditer(text):
+            self._left -= _TEXT
+            if self._left < 0:
+                return [(0, len(text), REDACTED)]
             coded = unpercented(found[1])
             inner, whole = self._json(coded.text, None, layer)
             if whole:

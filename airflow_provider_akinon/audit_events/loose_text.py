@@ -45,11 +45,10 @@ _STRING_ENDS = re.compile(rf"""["'](?:{_GOES_ON.pattern})""", re.DOTALL)
 _GOES_ON_IN_FORM = re.compile(
     r"""[ \t]*+(?:\r?\n|\Z|/?>|&|[;,][ \t]*+(?:\r?\n|\Z)|(?:[;,]|[ \t])[ \t]*+(?:[\w.\-]++=|/?>))"""
 )
-_END_IN_FORM = re.compile(r"""&|\r?\n|\Z|["'#]|;[ \t]++(?=[\w.\-]++=)""")
 _URL = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.\-]*:/)?/")
 _IN_USER_INFO = r"""(?:[^/?#\s"'<>\\]|["'](?!\s*[,}\])>:]))"""
 _USER_INFO = re.compile(
-    rf"""(?<=//)(?:{_IN_USER_INFO}+(?=@)|{NO_PORT}(?:(?:{_IN_USER_INFO}|[/?#]){{0,100}}(?=@)|{_IN_USER_INFO}{{0,100}}\Z))"""
+    rf"""(?<=//)(?:{_IN_USER_INFO}+(?=@)|{NO_PORT}(?:(?=[^@]{{0,100}}+@)(?:{_IN_USER_INFO}|[/?#]){{0,100}}(?=@)|{_IN_USER_INFO}{{0,100}}\Z))"""
 )
 """Up to the last @ of a URL's authority; where what looks like a port is none, up to any @, or to the text's end."""
 
@@ -78,7 +77,6 @@ _PART = re.compile(
 )
 _EMPTY_LINE = re.compile(rf"{_EOL}[ \t]*+{_EOL}")
 _BOUNDARY = re.compile(r"\s*(--\S+)")
-_LINES = re.compile(rf"{_EOL}")
 
 
 def loose_credentials(text: str, parent: str | None = None) -> list[Edit]:
@@ -95,6 +93,7 @@ def _named(text: str, parent: str | None) -> Iterator[Edit]:
     end = counted = since = 0
     inside = {'"': False, "'": False}
     over = parent
+    ends = _ends_in_form(text)
     for found in _NAMED.finditer(text):
         if found.start() < end:
             continue
@@ -113,7 +112,7 @@ def _named(text: str, parent: str | None) -> Iterator[Edit]:
             inside[mark] ^= bool(odd)
         counted = start
         if found[3] == "=":
-            end, new = _form_value(text, start, inside)
+            end, new = _form_value(text, start, ends, inside)
         elif quoted:
             end, new = _json_value(text, start), QUOTED
         else:
@@ -125,6 +124,10 @@ def _named(text: str, parent: str | None) -> Iterator[Edit]:
 def _names(text: str, found: re.Match[str]) -> Iterator[str]:
     """Yield what may be the name that ends where one was found."""
     name, before, sep = found[1], text[found.start() - 1 : found.start()], found.start(3)
+    goes_back = before in (",", ";", ":", "{", "}", "/")
+    if name.isalpha() and not goes_back and (before == '"' or not found[2]):  # as most are
+        yield name
+        return
     yield from name.split()[-1:]
     words = name.rstrip(_NO_LETTERS).split()
     for last in words[-1:]:
@@ -140,7 +143,7 @@ def _names(text: str, found: re.Match[str]) -> Iterator[str]:
         yield name if before == '"' else near[:-1].rpartition('"')[2]
     elif near.endswith("'"):
         yield near[:-1].rpartition("'")[2]
-    elif before in (",", ";", ":", "{", "}", "/"):
+    elif goes_back:
         yield _BETWEEN_PARTS.split(near)[-1]
 
 
@@ -169,7 +172,13 @@ def _line_end(text: str, start: int) -> int:
     return cast(re.Match[str], _LINE_END.search(text, start)).start()
 
 
-def _form_value(text: str, start: int, inside: dict[str, bool]) -> tuple[int, str]:
+def _ends_in_form(text: str) -> re.Pattern[str]:
+    """Return what may end a value in this form, URL or attribute."""
+    semicolon = "" if "&" in text else r"|;[ \t]++(?=[\w.\-]++=)"
+    return re.compile(rf"""&|\r?\n|\Z|["'{"#" if _URL.match(text) else ""}]{semicolon}""")
+
+
+def _form_value(text: str, start: int, ends: re.Pattern[str], inside: dict[str, bool]) -> tuple[int, str]:
     """Return where the value in a form, a URL or an attribute ends that starts here, and what stands for it.
 
     ``inside``: by quotation mark, whether the form is between two of them.
@@ -181,16 +190,10 @@ def _form_value(text: str, start: int, inside: dict[str, bool]) -> tuple[int, st
             return len(text), QUOTED
         end = string.end()
         return end if _GOES_ON_IN_FORM.match(text, end) else _line_end(text, end), QUOTED
-    is_url, is_form = _URL.match(text), "&" in text
-    for found in _END_IN_FORM.finditer(text, start):
+    for found in ends.finditer(text, start):
         char = found[0][:1]
-        if char == "#" and not is_url:
-            continue
-        if char == ";" and is_form:
-            continue
-        if char in inside and not (inside[char] and _STRING_ENDS.match(text, found.start())):
-            continue
-        return found.start(), PERCENT_QUOTED
+        if char not in inside or (inside[char] and _STRING_ENDS.match(text, found.start())):
+            return found.start(), PERCENT_QUOTED
     return len(text), PERCENT_QUOTED
 
 
@@ -244,6 +247,10 @@ def _parts(text: str) -> Iterator[Edit]:
         if found[1] or found.start() < end or not is_credential(found[2] or found[3] or ""):
             continue
         start = empty.start() - found.end()
-        if in_headers or (start < 5000 and len(_LINES.findall(text, found.end(), empty.start())) < 10):
+        if in_headers or (start < 5000 and _lines(text, found.end(), empty.start()) < 10):
             end = cast(re.Match[str], stop.search(text, empty.end())).start()
             yield empty.end(), end, REDACTED
+
+
+def _lines(text: str, start: int, end: int) -> int:
+    return text.count("\n", start, end) + text.count("\r", start, end) - text.count("\r\n", start, end)

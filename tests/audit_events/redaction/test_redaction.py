@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import re
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -695,6 +696,55 @@ def test_deep_and_long_records_take_linear_time(text: str, as_text: bool) -> Non
     got = policy({"post_data.*.a": "mask"})(line)
 
     assert b"zzzz" not in got
+
+
+def steps(call: Callable[[], object]) -> int:
+    """Return how many functions a call calls, Python's own included."""
+    count = 0
+
+    def counted(_: object, event: str, __: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(counted)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+HOSTILE = [
+    *("token=a\n", "token=a&", "a=b&sid=1;", "token: a\n", '"token":"a",', '"token":"a"x,\n', "'token':'a',", '["token","a"],'),
+    *('{"name":"token","value":"a"},', "//a:b@", "%70assword=1&", "\\u0070assword=1&", 'a={"token":1}&', "a=%7B%22b%22:1%7D&"),
+    *("şifre=ş&", 'token=a&"pin":"%5C%22b\\u0041",\n', ' name="pin"\n', "\n\n name=pin\n", '"token":{"a":[1],', "a=a=", "[{"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+@pytest.mark.parametrize("as_list", [False, True])
+def test_the_work_is_bounded(piece: str, as_list: bool) -> None:
+    """A field of twice the size takes twice the steps at most, and no text more than some for each of its characters."""
+
+    def work(size: int) -> int:
+        number = size // len(piece)
+        line = record("post_data", json.dumps([piece] * number if as_list else piece * number))
+        return steps(lambda: policy()(line))
+
+    once, twice = work(20_000), work(40_000)
+
+    assert twice < 2.3 * once + 1000
+    assert twice < 20 * 40_000
+
+
+@pytest.mark.parametrize("piece", ["token=a&", "%2570assword=1&"])
+def test_what_would_take_more_work_is_removed_unread(piece: str) -> None:
+    """Where a field is not searched to its end, nothing of it stays."""
+    text = piece * (400_000 // len(piece))
+    for _ in range(3):
+        text = f"a=1&b={quote(text)}"
+
+    assert redacted("post_data", json.dumps(text)) == f'"{REDACTED}"'
 
 
 def test_text_within_text_is_followed_only_so_deep() -> None:
