@@ -29,7 +29,7 @@ ENOUGH = 25.0
 """Seconds of one contestant in one case, after which it is not run again."""
 TIMEOUT = 1800.0
 """Seconds until a run is given up."""
-BARE = ("ours", "ours verbatim", "ours to S3", "ours verbatim to S3", "floor", "gzip once")
+BARE = ("ours", "ours verbatim", "ours to S3", "ours verbatim to S3", "ours Parquet to S3", "floor", "gzip once")
 """The contestants of the cases where all others would take too long."""
 
 HERE = Path(__file__).parent
@@ -185,12 +185,12 @@ def run_case(case: Case, server: Server, names: list[str], repeat: int, s3: dict
 
 
 def table(rows: Iterable[Row]) -> str:
-    """Return the rows of one case as a table of text."""
+    """Return the rows of one case as a table of text: the default first, verbatim beside it, then the others."""
     lines = [
         f"{'':22}{'runs':>5}{'seconds':>9}{'CPU s':>8}{'events/s':>10}{'requests':>10}{'÷ pages':>9}{'skipped':>13}"
         f"{'memory MiB':>12}{'+ empty':>9}{'exact':>7}"
     ]
-    for row in sorted(rows, key=lambda row: row.seconds):
+    for row in rows:
         last = row.runs[-1]
         lines.append(
             f"{row.contestant:22}{len(row.runs):5}{row.seconds:9.2f}{row.cpu:8.2f}"
@@ -222,6 +222,10 @@ def ratios(rows: list[Row]) -> dict[str, float]:
             found[f"{name} ÷ verbatim"] = seconds[name] / seconds[verbatim]
         if name in cpu and "requests" in cpu:
             found[f"{name} ÷ requests, processor"] = cpu[name] / cpu["requests"]
+    if "ours to S3" in seconds and "floor" in seconds:
+        found["ours to S3 ÷ floor"] = seconds["ours to S3"] / seconds["floor"]
+    if "ours to S3" in seconds and "ours Parquet to S3" in seconds:
+        found["Parquet ÷ jsonl.gz, to S3"] = seconds["ours Parquet to S3"] / seconds["ours to S3"]
     if "ours to S3" in seconds and "HttpOperator" in seconds:
         found["HttpOperator ÷ ours to S3"] = seconds["HttpOperator"] / seconds["ours to S3"]
     return found

@@ -107,7 +107,9 @@ def ours(source: Source, *, redact: str | None = "credentials") -> Generator[Wri
         yield Written(export.lines())
 
 
-def ours_to_s3(source: Source, *, redact: str | None = "credentials") -> Generator[Written]:
+def ours_to_s3(
+    source: Source, *, redact: str | None = "credentials", file_format: str = "jsonl.gz"
+) -> Generator[Written]:
     """Run the operator: `ours`, and the file put into S3 as one object."""
     os.environ["AIRFLOW_CONN_S3"] = json.dumps(source.s3)
     os.environ["AIRFLOW_CONN_API"] = json.dumps(
@@ -133,6 +135,7 @@ def ours_to_s3(source: Source, *, redact: str | None = "credentials") -> Generat
         start=source.start,
         end=source.end,
         redact=redact,
+        format=file_format,
     ).execute({})
     yield Written(_objects(S3Hook(aws_conn_id="s3"), prefix))
 
@@ -336,6 +339,7 @@ CONTESTANTS: dict[str, Contestant] = {
     "ours verbatim": partial(ours, redact=None),  # as none of the others removes anything
     "ours to S3": ours_to_s3,
     "ours verbatim to S3": partial(ours_to_s3, redact=None),
+    "ours Parquet to S3": partial(ours_to_s3, file_format="parquet"),
     "floor": floor,
     "gzip once": gzip_once,
     "requests": requests_loop,
@@ -350,7 +354,7 @@ SEVERAL_PAGES = ("requests × 8", "dlt × 8")
 """The peers that read several."""
 NEED_EDGES = ("floor", "gzip once")
 """Those that know beforehand where the pages end."""
-NEED_S3 = ("ours to S3", "ours verbatim to S3", "HttpOperator")
+NEED_S3 = ("ours to S3", "ours verbatim to S3", "ours Parquet to S3", "HttpOperator")
 BUCKET = "benchmark"
 
 
@@ -391,15 +395,15 @@ def _gzip_lines(paths: Iterable[Path]) -> Iterator[bytes]:
 
 
 def _objects(hook: Any, prefix: str) -> Iterator[bytes]:
-    import gzip
+    from airflow_provider_akinon.audit_events.encoding import Format
+    from airflow_provider_akinon.audit_events.stored import stored_lines
 
     for key in hook.list_keys(BUCKET, prefix=prefix) or []:
-        if key.endswith(".gz"):  # a receipt is none, nor what the store was tried with
+        if key.endswith((".jsonl.gz", ".parquet")):  # beside them lie receipts, and what the store was tried with
             with tempfile.TemporaryFile() as file:
                 hook.get_conn().download_fileobj(BUCKET, key, file)
                 file.seek(0)
-                with gzip.open(file) as lines:
-                    yield from lines
+                yield from stored_lines(file, Format.PARQUET if key.endswith(".parquet") else Format.JSONL_GZ)
         hook.delete_objects(BUCKET, key)
 
 
