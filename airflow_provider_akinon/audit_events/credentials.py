@@ -47,17 +47,17 @@ NO_PORT = r"""[^/?#\s@:"'<>\\]*+:(?![0-9]*+(?:[/?#\s"'<>\\]|\Z))"""
 _USER_INFO = re.compile(rf"//{NO_PORT}")
 _CODED = re.compile(r"%[0-9A-Fa-f]{2}")
 
-
 _SHORT = 200
 _MOST_REMEMBERED = 1024
-"""Names or texts, of fewer than `_SHORT` characters: a megabyte at most in all."""
+"""Names or texts of fewer than `_SHORT` characters, in each of four places: a megabyte as a rule, at most three."""
 HARMLESS_NAMES: set[str] = set()
 HARMLESS_TEXTS: set[str] = set()
 
 
 def is_credential(name: str, parent: str | None = None) -> bool:
     """Tell whether a name, or a name within a parent's, says that its value is a credential."""
-    return _remembered(name, parent) if len(name) < _SHORT else _says_credential(name, parent)
+    is_short = len(name) < _SHORT and len(parent or "") < _SHORT
+    return (_remembered if is_short else _says_credential)(name, parent)
 
 
 def is_suspect(name: str) -> bool:
@@ -73,9 +73,12 @@ def is_suspect(name: str) -> bool:
     )
 
 
-@lru_cache(maxsize=_MOST_REMEMBERED)
 def is_card(name: str) -> bool:
     """Tell whether a name makes credentials of names below it: ``{"card": {"number": …}}``."""
+    return (_remembered_card if len(name) < _SHORT else _names_card)(name)
+
+
+def _names_card(name: str) -> bool:
     return any(_A_CARD.search(words) for words in _readings(name))
 
 
@@ -137,6 +140,7 @@ def _says_credential(name: str, parent: str | None) -> bool:
 
 
 _remembered = lru_cache(maxsize=_MOST_REMEMBERED)(_says_credential)
+_remembered_card = lru_cache(maxsize=_MOST_REMEMBERED)(_names_card)
 
 
 def _readings(name: str) -> Iterable[str]:

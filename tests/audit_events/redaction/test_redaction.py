@@ -9,6 +9,7 @@ import hmac
 import json
 import re
 import sys
+import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -745,6 +746,26 @@ def test_what_would_take_more_work_is_removed_unread(piece: str) -> None:
         text = f"a=1&b={quote(text)}"
 
     assert redacted("post_data", json.dumps(text)) == f'"{REDACTED}"'
+
+
+def test_what_is_remembered_does_not_grow_with_names_and_texts() -> None:
+    """Names, names above them, and texts are remembered only where they are short, and only so many of them."""
+
+    def redact(number: int) -> None:
+        long, mine = "x" * 20_000, str(number)
+        body = {mine + long: {"number=" + long + mine: "color:" + long + mine}, "card" + mine + long: {"number": 1}}
+        policy()(record("post_data", dumps(body)))
+        policy()(record("post_data", dumps({f"a{mine}-{place}": f"color: b{mine}-{place}" for place in range(20)})))
+
+    for number in range(20):
+        redact(number)
+    tracemalloc.start()
+    for number in range(20, 60):
+        redact(number)
+    grown = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+
+    assert grown < 700_000
 
 
 def test_text_within_text_is_followed_only_so_deep() -> None:
