@@ -10,6 +10,7 @@ import json
 import re
 import sys
 import tracemalloc
+import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +26,7 @@ from airflow_provider_akinon.audit_events.credentials import harmless, is_creden
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.audit_events.loose_text import REDACTED
 from airflow_provider_akinon.audit_events.redaction import FIELDS, Redaction
+from tests.support.credential_forms import WORDS
 from tests.support.long import in_ci
 
 KEY = b"a made-up key, long enough"
@@ -326,6 +328,28 @@ LETTERS = st.sampled_from(
 def test_the_shortcut_overlooks_no_name(name: str) -> None:
     """Whatever name is a credential's, the search that spares most fields a closer look does not spare it."""
     assert not (is_credential(name) and harmless(f"x{name}y=1"))
+
+
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "capitals": str.upper,
+    "accents apart": lambda name: unicodedata.normalize("NFD", name.replace("s", "ş")),
+    "Turkish capitals": lambda name: name.upper().replace("I", "İ"),
+    "without a dot": lambda name: name.replace("i", "ı"),
+    "wide": lambda name: "".join(
+        chr(ord(char) + 0xFEE0) if char.isalpha() and char.isascii() else char for char in name
+    ),
+    "in percent": lambda name: "".join(f"%{octet:02x}" for octet in name.encode()),
+    "twice in percent": lambda name: "".join(f"%25{octet:02X}" for octet in name.encode()),
+    "in escapes": lambda name: "".join(f"\\u{ord(char):04x}" for char in name),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_the_shortcut_overlooks_no_spelling(spelling: str) -> None:
+    """The search that spares most fields a closer look spares no name of the documentation's table in any spelling."""
+    for name in (*WORDS, *CREDENTIALS):
+        spelt = SPELLINGS[spelling](name)
+        assert not harmless(f"{spelt}=hush"), spelt
 
 
 @pytest.mark.parametrize("name", OTHERS)
