@@ -395,7 +395,7 @@ def _gzip_lines(paths: Iterable[Path]) -> Iterator[bytes]:
 
 
 def _objects(hook: Any, prefix: str) -> Iterator[bytes]:
-    from airflow_provider_akinon.audit_events.encoding import Format
+    from airflow_provider_akinon.audit_events.format import Format
     from airflow_provider_akinon.audit_events.stored import stored_lines
 
     for key in hook.list_keys(BUCKET, prefix=prefix) or []:
