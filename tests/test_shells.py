@@ -297,7 +297,7 @@ def test_a_poking_sensor_says_what_is_news(monkeypatch: pytest.MonkeyPatch) -> N
     now = datetime.now(UTC)
     first, second = Sighting(5, now), Sighting(7, now)
     seen = iter([(first, False), (first, False), (second, False), (second, False), (second, True)])
-    monkeypatch.setattr("airflow_provider_akinon.sensors.audit_events.look", lambda *_: next(seen))
+    monkeypatch.setattr("airflow_provider_akinon.sensors.audit_events.look_at", lambda *_: next(seen))
     waiting = sensor(**DAY, settled_for=timedelta(minutes=30), poke_interval=20)
 
     for _ in range(5):
