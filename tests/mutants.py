@@ -110,7 +110,6 @@ NEAREST = {
     "audit_events/settings": [f"{_UNIT}/api/test_settings.py"],
     "audit_events/signing": [f"{_UNIT}/seals"],
     "audit_events/slices": [f"{_UNIT}/export"],
-    "audit_events/source": [f"{_UNIT}/archive/test_receipt.py", f"{_UNIT}/seals/test_seal.py"],
     "audit_events/splicing": [f"{_UNIT}/redaction"],
     "audit_events/unreadable": [f"{_WHOLE}/audit_events/api"],
     "audit_events/upload_arguments": [f"{_UNIT}/archive/test_upload_arguments.py"],

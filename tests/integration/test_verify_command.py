@@ -290,7 +290,7 @@ def test_a_wrong_command_line(run: Run, arguments: list[str]) -> None:
     status, printed, complained = run(*arguments)
 
     assert (status, printed) == (2, "")
-    assert complained.startswith("usage: python -m airflow_provider_akinon ")
+    assert complained.startswith("usage: akinon-audit ")
 
 
 def test_a_private_key_is_not_shown(run: Run, tmp_path: Path) -> None:

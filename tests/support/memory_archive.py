@@ -151,4 +151,4 @@ def sealed_archive() -> Sealed:
             [sealing] = seal(bucket, day(number * PERIOD, PERIOD))
             heads.append(sealing.head.sha256)
     files = {key: stored.body for key, stored in memory.objects.items()}
-    return Sealed(files, tuple(heads), shop.api.settings.source)
+    return Sealed(files, tuple(heads), str(shop.api.settings.source))

@@ -160,7 +160,7 @@ def archive_of(s3: LocalS3, shop: Sandbox) -> Archive:
                 assert export_to(bucket, api, window_of(again)).written
             if days_of(number)[0] in SEALED:
                 heads.append(seal(bucket, period_of(number)).head.sha256)
-        chain = api.settings.source
+        chain = str(api.settings.source)
     return Archive(files_of(s3, bucket.name), tuple(heads), chain, bucket.name)
 
 
