@@ -23,17 +23,15 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from airflow_provider_akinon import __version__
-from airflow_provider_akinon.audit_events.bucket import Bucket
+from airflow_provider_akinon.audit_events.archive import Bucket, folder_prefix
 from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput
-from airflow_provider_akinon.audit_events.findings import Finding, Report
 from airflow_provider_akinon.audit_events.foreign_text import shown
-from airflow_provider_akinon.audit_events.place import folder_prefix
-from airflow_provider_akinon.audit_events.signing import PublicKey
-from airflow_provider_akinon.audit_events.verification import Expected, Progress, verify_archive
-from airflow_provider_akinon.audit_events.window import format_instant, parse_instant
+from airflow_provider_akinon.audit_events.model import format_instant, parse_instant
+from airflow_provider_akinon.audit_events.seals import PublicKey
+from airflow_provider_akinon.audit_events.verification import Expected, Finding, Progress, Report, verify_archive
 
 if TYPE_CHECKING:
-    from airflow_provider_akinon.audit_events.settings import Settings
+    from airflow_provider_akinon.audit_events.api import Settings
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -95,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _probe(options: argparse.Namespace) -> int:
     """Look at an account's API."""
     # What verifying has no use for.
-    from airflow_provider_akinon.audit_events.probing import probe, shown_lines
+    from airflow_provider_akinon.audit_events.api import probe, shown_lines
 
     try:
         found = probe(_settings(options))
@@ -118,7 +116,7 @@ def _settings(options: argparse.Namespace) -> Settings:
     key = os.environ.get(KEY_VARIABLE)
     if not key:
         raise InvalidInput(f"{KEY_VARIABLE} is not set; put the API key there, or give --conn-id")
-    from airflow_provider_akinon.audit_events.settings import Settings
+    from airflow_provider_akinon.audit_events.api import Settings
 
     extra = {"remote_id": options.remote_id, "auth_scheme": options.auth_scheme}
     return Settings.parse(host=options.host, password=key, extra=extra)

@@ -11,11 +11,11 @@ from typing import Any
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from boto3.s3.transfer import S3Transfer
 
-from airflow_provider_akinon.audit_events.bucket import Bucket
+from airflow_provider_akinon.audit_events.archive import Bucket
 from airflow_provider_akinon.audit_events.errors import InvalidInput
-from airflow_provider_akinon.audit_events.given_text import require_text
-from airflow_provider_akinon.audit_events.signing import PrivateKey
-from airflow_provider_akinon.audit_events.upload_arguments import parse_upload_arguments
+from airflow_provider_akinon.audit_events.model import require_text
+from airflow_provider_akinon.audit_events.seals import PrivateKey
+from airflow_provider_akinon.audit_events.storing import parse_upload_arguments
 from airflow_provider_akinon.connections import get_connection
 from airflow_provider_akinon.version_compat import mask_secret
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from airflow_provider_akinon.audit_events.settings import Extra
+from airflow_provider_akinon.audit_events.api import Extra
 
 _DEFAULT = Extra()
 

@@ -14,9 +14,9 @@ from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any, NoReturn, TypeVar, cast
 
+from airflow_provider_akinon.audit_events.archive import Run
 from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput
-from airflow_provider_akinon.audit_events.receipt import Run
-from airflow_provider_akinon.audit_events.window import Window, format_instant, parse_timezone
+from airflow_provider_akinon.audit_events.model import Window, format_instant, parse_timezone
 from airflow_provider_akinon.version_compat import AIRFLOW, AirflowFailException
 
 _ADVICE = (

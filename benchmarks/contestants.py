@@ -90,12 +90,10 @@ NOTHING = Written()
 
 def ours(source: Source, *, redact: str | None = "credentials") -> Generator[Written]:
     """Read by ``export_window``, into a local file: all of the operator's work but S3, with its default redaction."""
-    from airflow_provider_akinon.audit_events.api import AuditEventsApi
+    from airflow_provider_akinon.audit_events.api import AuditEventsApi, Settings
     from airflow_provider_akinon.audit_events.export import export_window
-    from airflow_provider_akinon.audit_events.filters import Filters
+    from airflow_provider_akinon.audit_events.model import Filters, Window
     from airflow_provider_akinon.audit_events.redaction import Redaction
-    from airflow_provider_akinon.audit_events.settings import Settings
-    from airflow_provider_akinon.audit_events.window import Window
 
     yield NOTHING
     extra = {"page_size": PAGE, "max_concurrency": THREADS}
@@ -395,8 +393,8 @@ def _gzip_lines(paths: Iterable[Path]) -> Iterator[bytes]:
 
 
 def _objects(hook: Any, prefix: str) -> Iterator[bytes]:
-    from airflow_provider_akinon.audit_events.format import Format
-    from airflow_provider_akinon.audit_events.stored import stored_lines
+    from airflow_provider_akinon.audit_events.formats import stored_lines
+    from airflow_provider_akinon.audit_events.model import Format
 
     for key in hook.list_keys(BUCKET, prefix=prefix) or []:
         if key.endswith((".jsonl.gz", ".parquet")):  # beside them lie receipts, and what the store was tried with

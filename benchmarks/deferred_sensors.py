@@ -37,9 +37,9 @@ import datetime
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.trigger import Trigger
 from airflow.utils.session import create_session
-from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.waiting import Awaited, Sighting
-from airflow_provider_akinon.audit_events.window import Window
+from airflow_provider_akinon.audit_events.model import Filters
+from airflow_provider_akinon.audit_events.watching import Awaited, Sighting
+from airflow_provider_akinon.audit_events.model import Window
 from airflow_provider_akinon.triggers.audit_events import AuditEventsTrigger
 from sqlalchemy import select
 

@@ -66,19 +66,13 @@ def export(source: Source) -> Result:
     """Export as the operator does, but for Airflow."""
     import boto3
 
-    from airflow_provider_akinon.audit_events.api import AuditEventsApi
-    from airflow_provider_akinon.audit_events.archive import archive
-    from airflow_provider_akinon.audit_events.bucket import Bucket
+    from airflow_provider_akinon.audit_events.api import AuditEventsApi, Settings
+    from airflow_provider_akinon.audit_events.archive import Bucket, Place, Run
     from airflow_provider_akinon.audit_events.export import export_window
-    from airflow_provider_akinon.audit_events.filters import Filters
-    from airflow_provider_akinon.audit_events.format import Format
-    from airflow_provider_akinon.audit_events.parquet import load_pyarrow
-    from airflow_provider_akinon.audit_events.place import Place
-    from airflow_provider_akinon.audit_events.receipt import Run
+    from airflow_provider_akinon.audit_events.formats import load_pyarrow
+    from airflow_provider_akinon.audit_events.model import Filters, Format, Window
     from airflow_provider_akinon.audit_events.redaction import Redaction
-    from airflow_provider_akinon.audit_events.settings import Settings
-    from airflow_provider_akinon.audit_events.stored_window import Target
-    from airflow_provider_akinon.audit_events.window import Window
+    from airflow_provider_akinon.audit_events.storing import Target, archive
 
     settings = Settings.parse(
         host="http://127.0.0.1",

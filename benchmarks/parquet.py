@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import cycle, islice
 
-from airflow_provider_akinon.audit_events.parquet import read_lines, write_parquet
-from airflow_provider_akinon.audit_events.window import format_instant
+from airflow_provider_akinon.audit_events.formats import read_lines, write_parquet
+from airflow_provider_akinon.audit_events.model import format_instant
 from airflow_provider_akinon.sandbox.generate import Shop
 
 DISTINCT = 20_000  # more than a row group holds

@@ -14,21 +14,14 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from airflow_provider_akinon.audit_events.archive import archive
-from airflow_provider_akinon.audit_events.bucket import Bucket
+from airflow_provider_akinon.audit_events.api import Page, Settings, parse_page
+from airflow_provider_akinon.audit_events.archive import Bucket, Place, Run, Status
 from airflow_provider_akinon.audit_events.export import export_window
-from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.format import Format
-from airflow_provider_akinon.audit_events.pages import Page, parse_page
-from airflow_provider_akinon.audit_events.place import Place
-from airflow_provider_akinon.audit_events.receipt import Run
+from airflow_provider_akinon.audit_events.model import Filters, Format, Window, format_instant, parse_instant
 from airflow_provider_akinon.audit_events.sealing import seal_archive
-from airflow_provider_akinon.audit_events.settings import Settings
-from airflow_provider_akinon.audit_events.signing import PrivateKey
-from airflow_provider_akinon.audit_events.status import Status
-from airflow_provider_akinon.audit_events.stored_window import Target
+from airflow_provider_akinon.audit_events.seals import PrivateKey
+from airflow_provider_akinon.audit_events.storing import Target, archive
 from airflow_provider_akinon.audit_events.verification import Expected, verify_archive
-from airflow_provider_akinon.audit_events.window import Window, format_instant, parse_instant
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from benchmarks.parquet import templates
 

@@ -32,10 +32,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from airflow_provider_akinon.audit_events.bucket import Bucket
-from airflow_provider_akinon.audit_events.conditional_writes import BODY
+from airflow_provider_akinon.audit_events.archive import BODY, PROBE_NAME, Bucket
 from airflow_provider_akinon.audit_events.errors import UnconditionalWrites
-from airflow_provider_akinon.audit_events.place import PROBE_NAME
 from airflow_provider_akinon.operators.audit_archive import SealAuditArchiveOperator, VerifyAuditArchiveOperator
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3

@@ -16,7 +16,7 @@ import pytest
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_akinon import __version__
-from airflow_provider_akinon.audit_events.settings import Extra, Settings
+from airflow_provider_akinon.audit_events.api import Extra, Settings
 from airflow_provider_akinon.connection_form import BEHAVIOUR, FIELDS
 from airflow_provider_akinon.get_provider_info import get_provider_info
 from airflow_provider_akinon.hooks.akinon import AkinonHook

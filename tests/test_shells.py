@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_akinon.audit_events.errors import AkinonError
-from airflow_provider_akinon.audit_events.waiting import Sighting
+from airflow_provider_akinon.audit_events.watching import Sighting
 from airflow_provider_akinon.get_provider_info import get_provider_info
 from airflow_provider_akinon.operators.audit_archive import (
     ReconcileAuditEventsOperator,

@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_akinon.audit_events import errors
 from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput
-from airflow_provider_akinon.audit_events.window import Window
+from airflow_provider_akinon.audit_events.model import Window
 from airflow_provider_akinon.task_run import WindowRequest, fail_with, failing_for_good, refuse_future
 
 DAY = timedelta(days=1)

@@ -1,26 +1,21 @@
 """The Audit Events protocol, the archive and its proofs, without Airflow.
 
 The flow is one way: ``window → pages → proved events → less what is stored → encoded file → S3 object → receipt →
-seal``. Where to look:
+seal``. A room for each part of it; outside a room, only what its face names is used:
 
-- What is asked, and of whom: `window`, `filters`, `source`, `settings`, by which `proxies`, with which
-  `secret_headers`. Only `api` sends HTTP, at the `pace` that is allowed, within the `limits` of a request. Its times
-  have a `precision`.
-- What comes: `records`, by the steps of `slices`, which `reading` takes in order and `export` proves complete. What
-  cannot be read is named by `unreadable`.
-- What is stored: `encoding`, `parquet`, less what `redaction` removes: where its paths lead (`path_walk`), and what
-  `credential_search` finds under the names of `credentials`, also in `loose_text`; both by `splicing`.
-- Where it goes: `place`, `bucket`, of whose store `conditional_writes` finds out what it keeps, `receipt`, `archive`,
-  with `upload_arguments`. What an author wrote: `given_text`.
-- What is there already: `stored_window`, `stored`, and how the API gives it by now, `comparison`, by `differences`.
-- What stands for it later: `signing`, `seal`, `seal_chain`, `sealing`.
-- What looks at it again: `verification`, and with the API `reconciling`. They and `sealing` see what `inventory`
-  lists, judge a window by its `evidence` and a `series` by what it leaves out (`coverage`), and report `findings`.
-- What does several things at a time, and waits for none of them: `in_threads`.
-- What looks at how an API behaves: `probing`.
-- What waits for events: `waiting`, `arrivals`.
-- What can go wrong: `errors`, whose messages show what others wrote by `foreign_text`, and by `secrecy` no secret;
-  `advice` says what to change after a refusal.
+- `model`: the words that all others use. Windows, filters, sources, formats, events.
+- `redaction`: what is removed from a record.
+- `api`: the connection's settings, and the one client that sends HTTP.
+- `formats`: events as bytes, and back.
+- `export`: a window read exactly, with the proof.
+- `archive`: what lies in the bucket. All grammar of keys is in its ``layout``.
+- `storing`: how an export gets into the archive, beside what is there.
+- `seals`: keys, documents and chains of seals.
+- `verification`: whether the archive is what was stored. It knows neither the API nor what writes.
+- `sealing`: new seals, for what verification finds right.
+- `reconciling`: stored windows beside what the API says of them now.
+- `watching`: waiting for events.
+- `errors`: what can go wrong. `foreign_text`: how to show what others wrote. `in_threads`: several things at a time.
 
 Nothing here imports Airflow; the shells around it live in `hooks`, `transfers`, `operators`, `sensors`, `triggers`.
 """

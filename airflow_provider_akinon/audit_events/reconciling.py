@@ -19,23 +19,34 @@ from random import SystemRandom
 from typing import Any
 
 from airflow_provider_akinon.audit_events.api import AuditEventsApi
-from airflow_provider_akinon.audit_events.archive import Archived, archive
-from airflow_provider_akinon.audit_events.bucket import Bucket
-from airflow_provider_akinon.audit_events.conditional_writes import require_conditional_writes
-from airflow_provider_akinon.audit_events.differences import Compared, Verdict, compare
+from airflow_provider_akinon.audit_events.archive import (
+    Bucket,
+    Inventory,
+    Place,
+    Receipt,
+    Run,
+    WindowReceipts,
+    first_and_number,
+    read_receipt,
+    receipt_key,
+    require_conditional_writes,
+)
 from airflow_provider_akinon.audit_events.errors import InvalidInput, Rejected
-from airflow_provider_akinon.audit_events.event import parse_event
 from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.foreign_text import shown
+from airflow_provider_akinon.audit_events.formats import naming_damage, stored_lines
 from airflow_provider_akinon.audit_events.in_threads import in_threads
-from airflow_provider_akinon.audit_events.inventory import Inventory
-from airflow_provider_akinon.audit_events.place import Place, first_and_number, receipt_key
-from airflow_provider_akinon.audit_events.receipt import Receipt, Run
+from airflow_provider_akinon.audit_events.model import Window, parse_event
 from airflow_provider_akinon.audit_events.redaction import Redaction
-from airflow_provider_akinon.audit_events.stored import naming_damage, stored_lines
-from airflow_provider_akinon.audit_events.stored_window import Target, policy_of
-from airflow_provider_akinon.audit_events.window import Window
-from airflow_provider_akinon.audit_events.window_receipts import WindowReceipts, read_receipt
+from airflow_provider_akinon.audit_events.storing import (
+    Archived,
+    Compared,
+    Target,
+    Verdict,
+    archive,
+    compare,
+    policy_of,
+)
 
 THREADS = 8
 """Receipts that are read at a time."""
@@ -144,7 +155,7 @@ class Reconciler:
     def exported(self, prefix: str, span: Window) -> list[WindowReceipts]:
         """Return the receipts of the API's windows that have time in common with ``span``, in order.
 
-        :param prefix: as `inventory.folder_prefix` returns it.
+        :param prefix: as `folder_prefix` returns it.
         :raises InvalidInput: there is none.
         :raises ArchiveError: a receipt was altered.
         """

@@ -18,25 +18,34 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_akinon import __version__
-from airflow_provider_akinon.audit_events.bucket import Bucket
-from airflow_provider_akinon.audit_events.conditional_writes import require_conditional_writes
-from airflow_provider_akinon.audit_events.coverage import gaps
+from airflow_provider_akinon.audit_events.archive import (
+    Bucket,
+    Inventory,
+    Run,
+    arguments_of_documents,
+    receipt_key,
+    require_conditional_writes,
+    seal_key,
+)
 from airflow_provider_akinon.audit_events.errors import ArchiveError, ObjectChanged
-from airflow_provider_akinon.audit_events.evidence import Evidence, Names, evidence_of, names_of
 from airflow_provider_akinon.audit_events.in_threads import in_threads
-from airflow_provider_akinon.audit_events.inventory import Inventory
-from airflow_provider_akinon.audit_events.place import receipt_key, seal_key
-from airflow_provider_akinon.audit_events.receipt import Run, arguments_of_documents
-from airflow_provider_akinon.audit_events.seal import SCHEMA, ChainName, ListedChain, Seal, SealedReceipt
-from airflow_provider_akinon.audit_events.seal_chain import (
+from airflow_provider_akinon.audit_events.model import Window, gaps
+from airflow_provider_akinon.audit_events.seals import (
     MOST_OF_A_SEAL,
+    SCHEMA,
+    ChainName,
+    ListedChain,
+    PrivateKey,
+    PublicKey,
+    Seal,
     SealChain,
+    SealedReceipt,
+    SealedTime,
     StoredSeal,
     read_chains,
+    series_of,
 )
-from airflow_provider_akinon.audit_events.series import SealedTime, series_of
-from airflow_provider_akinon.audit_events.signing import PrivateKey, PublicKey
-from airflow_provider_akinon.audit_events.window import Window
+from airflow_provider_akinon.audit_events.verification import Evidence, Names, evidence_of, names_of
 
 THREADS = 8
 """Small objects that are read at a time."""
@@ -70,7 +79,7 @@ def seal_archive(
 ) -> list[Sealing]:
     """Seal the windows below ``prefix`` that end in ``period`` or before, and return what came of each chain.
 
-    :param prefix: as `inventory.folder_prefix` returns it.
+    :param prefix: as `folder_prefix` returns it.
     :param run: the task, for the seal.
     :param key: what signs the seals, None for seals without signature.
     :param known_heads: SHA-256s of seals that are known from elsewhere, and have to be there. With a key, the newest

@@ -12,20 +12,17 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from airflow_provider_akinon.audit_events.advice import account
-from airflow_provider_akinon.audit_events.api import AuditEventsApi
-from airflow_provider_akinon.audit_events.errors import (
-    AkinonError,
-    ProtocolError,
-    UntrustedServer,
-    WrongServer,
+from airflow_provider_akinon.audit_events.api import (
+    AuditEventsApi,
+    Settings,
+    account,
+    derived,
+    of_environment,
+    secrets_of,
 )
+from airflow_provider_akinon.audit_events.errors import AkinonError, ProtocolError, UntrustedServer, WrongServer
 from airflow_provider_akinon.audit_events.export import export_window
-from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.proxies import of_environment, secrets_of
-from airflow_provider_akinon.audit_events.secrecy import derived
-from airflow_provider_akinon.audit_events.settings import Settings
-from airflow_provider_akinon.audit_events.window import Window
+from airflow_provider_akinon.audit_events.model import Filters, Window
 from airflow_provider_akinon.connection_form import BEHAVIOUR, widgets
 from airflow_provider_akinon.connections import get_connection
 from airflow_provider_akinon.version_compat import BaseHook, Connection, mask_secret

@@ -16,17 +16,15 @@ from airflow_provider_akinon.archive_access import (
     upload_arguments,
     warns_of_changes,
 )
+from airflow_provider_akinon.audit_events.archive import DEFAULT_PREFIX, Run, folder_prefix
 from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput
 from airflow_provider_akinon.audit_events.foreign_text import shown
-from airflow_provider_akinon.audit_events.given_text import kind_of
-from airflow_provider_akinon.audit_events.place import DEFAULT_PREFIX, folder_prefix
-from airflow_provider_akinon.audit_events.receipt import Run
+from airflow_provider_akinon.audit_events.model import kind_of, parse_instant
 from airflow_provider_akinon.audit_events.reconciling import Reconciled, Reconciler
 from airflow_provider_akinon.audit_events.redaction import Redaction
 from airflow_provider_akinon.audit_events.sealing import Sealing, seal_archive
-from airflow_provider_akinon.audit_events.signing import PublicKey
+from airflow_provider_akinon.audit_events.seals import PublicKey
 from airflow_provider_akinon.audit_events.verification import Expected, verify_archive
-from airflow_provider_akinon.audit_events.window import parse_instant
 from airflow_provider_akinon.hooks.akinon import AkinonHook
 from airflow_provider_akinon.task_run import (
     Killable,

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from airflow_provider_akinon.audit_events.place import RECEIPT_SUFFIX
+from airflow_provider_akinon.audit_events.archive import RECEIPT_SUFFIX
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 

@@ -1,6 +1,6 @@
 """Wait until a window holds audit events, or has settled.
 
-A thin shell around `waiting`: one small request for each poke. What is carried from poke to poke is the last count
+A thin shell around `watching`: one small request for each poke. What is carried from poke to poke is the last count
 and since when it stands; a sensor that keeps its worker carries it itself, a deferred one in its trigger, and a
 rescheduled one in Airflow's task state. Where there is no such place, the constructor refuses.
 """
@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput
-from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.waiting import MAX_LATENESS, Awaited, Sighting, look_at, progress, result
+from airflow_provider_akinon.audit_events.model import Filters
+from airflow_provider_akinon.audit_events.watching import MAX_LATENESS, Awaited, Sighting, look_at, progress, result
 from airflow_provider_akinon.hooks.akinon import AkinonHook
 from airflow_provider_akinon.task_run import Killable, WindowRequest, failing_for_good, has_task_state, killable
 from airflow_provider_akinon.triggers.audit_events import AuditEventsTrigger

@@ -20,19 +20,19 @@ from airflow_provider_akinon.archive_access import (
     upload_arguments,
     warns_of_changes,
 )
-from airflow_provider_akinon.audit_events.archive import Archived, archive
-from airflow_provider_akinon.audit_events.bucket import Bucket
-from airflow_provider_akinon.audit_events.conditional_writes import require_conditional_writes
+from airflow_provider_akinon.audit_events.archive import (
+    Bucket,
+    Place,
+    Run,
+    default_prefix,
+    receipt_key,
+    require_conditional_writes,
+)
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.audit_events.export import export_window
-from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.format import Format
-from airflow_provider_akinon.audit_events.place import Place, default_prefix, receipt_key
-from airflow_provider_akinon.audit_events.receipt import Run
+from airflow_provider_akinon.audit_events.model import Filters, Format, Source, Window, parse_timezone
 from airflow_provider_akinon.audit_events.redaction import Redaction
-from airflow_provider_akinon.audit_events.source import Source
-from airflow_provider_akinon.audit_events.stored_window import Target
-from airflow_provider_akinon.audit_events.window import Window, parse_timezone
+from airflow_provider_akinon.audit_events.storing import Archived, Target, archive
 from airflow_provider_akinon.hooks.akinon import AkinonHook
 from airflow_provider_akinon.task_run import (
     Killable,

@@ -1,6 +1,6 @@
 """Triggers: waiting for a window without a worker, and telling of new events to whom watches an asset.
 
-Thin shells around `waiting` and `arrivals`. Requests and the lookup of the connection run in threads of their own, so
+Thin shells around `watching`. Requests and the lookup of the connection run in threads of their own, so
 that the triggerer's event loop never waits; only the connection's id is serialized. What passes is tried again, a
 few times in a row and each time later; what does not, ends the wait for a window. What watches an asset never ends by
 itself.
@@ -25,11 +25,9 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from airflow_provider_akinon.audit_events.api import AuditEventsApi
-from airflow_provider_akinon.audit_events.arrivals import Batch, Cursor, look_for
 from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput, Throttled
-from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.waiting import Awaited, Sighting, look_at, result
-from airflow_provider_akinon.audit_events.window import Window, format_instant, parse_instant
+from airflow_provider_akinon.audit_events.model import Filters, Window, format_instant, parse_instant
+from airflow_provider_akinon.audit_events.watching import Awaited, Batch, Cursor, Sighting, look_at, look_for, result
 from airflow_provider_akinon.connections import get_connection
 from airflow_provider_akinon.hooks.akinon import AkinonHook, settings_of
 from airflow_provider_akinon.task_run import has_asset_watchers

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_akinon.audit_events.settings import Extra, Settings
+from airflow_provider_akinon.audit_events.api import Extra, Settings
 from airflow_provider_akinon.connection_form import FIELDS
 from tests.browser.conftest import EVENTS, KEY, UNTIL, Stored, World
 from tests.support.connection_form import Answer

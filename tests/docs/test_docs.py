@@ -19,16 +19,11 @@ import msgspec
 import pytest
 
 from airflow_provider_akinon.audit_events import errors
-from airflow_provider_akinon.audit_events.encoding import uuids_sum
-from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.place import receipt_key, told_by_key
-from airflow_provider_akinon.audit_events.receipt import Run, parse_receipt
-from airflow_provider_akinon.audit_events.seal import Seal
-from airflow_provider_akinon.audit_events.settings import Extra
-from airflow_provider_akinon.audit_events.signing import PrivateKey, PublicKey
-from airflow_provider_akinon.audit_events.source import Source
-from airflow_provider_akinon.audit_events.status import Status
-from airflow_provider_akinon.audit_events.window import Window
+from airflow_provider_akinon.audit_events.api import Extra
+from airflow_provider_akinon.audit_events.archive import Run, Status, parse_receipt, receipt_key, told_by_key
+from airflow_provider_akinon.audit_events.formats import uuids_sum
+from airflow_provider_akinon.audit_events.model import Filters, Source, Window
+from airflow_provider_akinon.audit_events.seals import PrivateKey, PublicKey, Seal
 from airflow_provider_akinon.hooks.akinon import AkinonHook
 from airflow_provider_akinon.operators.audit_archive import (
     ReconcileAuditEventsOperator,

@@ -15,9 +15,9 @@ from uuid import uuid4
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_provider_akinon.audit_events.format import Format
-from airflow_provider_akinon.audit_events.parquet import write_parquet
-from airflow_provider_akinon.audit_events.place import Place, receipt_key
+from airflow_provider_akinon.audit_events.archive import Place, receipt_key
+from airflow_provider_akinon.audit_events.formats import write_parquet
+from airflow_provider_akinon.audit_events.model import Format
 from airflow_provider_akinon.sandbox.generate import Shop
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from tests.support.paths import DOCS

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from airflow_provider_akinon.audit_events.bucket import Bucket
+from airflow_provider_akinon.audit_events.archive import Bucket
 from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput, ObjectChanged
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from tests.support.memory_bucket import MemoryBucket

@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_akinon import __main__ as command
-from airflow_provider_akinon.audit_events import probing
-from airflow_provider_akinon.audit_events.probing import MOST_REQUESTS, PAUSE, probe, shown_lines
-from airflow_provider_akinon.audit_events.settings import Settings
+from airflow_provider_akinon.audit_events.api import MOST_REQUESTS, PAUSE, Settings, probe, probing, shown_lines
 from airflow_provider_akinon.sandbox import Sandbox
 from tests.support.clock import FakeClock
 from tests.support.http_server import Answer, Server, page

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_akinon import __main__, __version__
-from airflow_provider_akinon.audit_events.status import Status
+from airflow_provider_akinon.audit_events.archive import Status
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from tests.support.sealed import (
@@ -340,7 +340,7 @@ def test_without_airflow(s3: LocalS3, whole: str, tmp_path: Path) -> None:
     }
     assert shown.returncode == 0, shown.stdout
     assert shown.stdout.endswith("Nothing is wrong.\n")
-    assert "airflow_provider_akinon.audit_events.verification" in imported
+    assert "airflow_provider_akinon.audit_events.verification.verify" in imported
     assert "boto3" in imported
     assert [name for name in imported if name.partition(".")[0] in ("airflow", "rich", "requests")] == []
     assert [line for line in shown.stderr.splitlines() if not line.startswith("import time:")] == []

@@ -24,11 +24,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
+from airflow_provider_akinon.audit_events.api import Page, Settings, parse_page
 from airflow_provider_akinon.audit_events.errors import Rejected
-from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.pages import Page, parse_page
-from airflow_provider_akinon.audit_events.settings import Settings
-from airflow_provider_akinon.audit_events.window import Window, floor_to_millisecond
+from airflow_provider_akinon.audit_events.model import Filters, Window, floor_to_millisecond
 
 FOREVER = 10**9
 """For `World.arrivals` and `World.lacking`: never quiet."""

@@ -12,11 +12,9 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Literal
 from uuid import UUID
 
+from airflow_provider_akinon.audit_events.api import Page, Settings, parse_page
 from airflow_provider_akinon.audit_events.errors import Rejected
-from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.pages import Page, parse_page
-from airflow_provider_akinon.audit_events.settings import Settings
-from airflow_provider_akinon.audit_events.window import Window
+from airflow_provider_akinon.audit_events.model import Filters, Window
 
 REMOVED = "[redacted]"
 DOCUMENTED = ("content_type", "content", "headers", "object_id", "post_data", "remote_addr", "url", "user")

@@ -15,8 +15,8 @@ import pytest
 import requests
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_akinon.audit_events.parquet import read_lines
-from airflow_provider_akinon.audit_events.place import PROBE_NAME
+from airflow_provider_akinon.audit_events.archive import PROBE_NAME
+from airflow_provider_akinon.audit_events.formats import read_lines
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from airflow_provider_akinon.transfers.audit_events_to_s3 import AuditEventsToS3Operator

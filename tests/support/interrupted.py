@@ -26,7 +26,7 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 from botocore.config import Config
 
-from airflow_provider_akinon.audit_events.window import format_instant, parse_instant
+from airflow_provider_akinon.audit_events.model import format_instant, parse_instant
 from airflow_provider_akinon.operators.audit_archive import (
     ReconcileAuditEventsOperator,
     SealAuditArchiveOperator,

@@ -12,10 +12,10 @@ from datetime import timedelta
 
 import msgspec
 
+from airflow_provider_akinon.audit_events.api import Page
 from airflow_provider_akinon.audit_events.errors import MeaninglessCount
 from airflow_provider_akinon.audit_events.export import export_window
-from airflow_provider_akinon.audit_events.pages import Page
-from airflow_provider_akinon.audit_events.window import Window
+from airflow_provider_akinon.audit_events.model import Window
 from tests.support.adversary import MICROSECOND, START, AdversarialApi, World, assert_exact
 
 DAY = Window(START, START + timedelta(days=1))

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from uuid import NAMESPACE_OID, uuid5
 
-from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.pages import Page, parse_page
-from airflow_provider_akinon.audit_events.settings import Settings
-from airflow_provider_akinon.audit_events.window import Window, format_instant, parse_instant
+from airflow_provider_akinon.audit_events.api import Page, Settings, parse_page
+from airflow_provider_akinon.audit_events.model import Filters, Window, format_instant, parse_instant
 
 
 class MemoryApi:

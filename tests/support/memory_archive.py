@@ -14,18 +14,13 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from airflow_provider_akinon.audit_events.archive import Archived, archive
-from airflow_provider_akinon.audit_events.bucket import Bucket
+from airflow_provider_akinon.audit_events.archive import Bucket, Place, first_and_number
 from airflow_provider_akinon.audit_events.export import export_window
-from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.findings import Report
-from airflow_provider_akinon.audit_events.format import Format
-from airflow_provider_akinon.audit_events.place import Place, first_and_number
+from airflow_provider_akinon.audit_events.model import Filters, Format, Window, parse_timezone
 from airflow_provider_akinon.audit_events.redaction import Redaction
 from airflow_provider_akinon.audit_events.sealing import Sealing, seal_archive
-from airflow_provider_akinon.audit_events.stored_window import Target
-from airflow_provider_akinon.audit_events.verification import Expected, verify_archive
-from airflow_provider_akinon.audit_events.window import Window, parse_timezone
+from airflow_provider_akinon.audit_events.storing import Archived, Target, archive
+from airflow_provider_akinon.audit_events.verification import Expected, Report, verify_archive
 from tests.support.changing_source import ChangingApi, Event
 from tests.support.memory_bucket import MemoryBucket
 from tests.support.sealed import KEY, NOBODY, Files, memory_bucket_with

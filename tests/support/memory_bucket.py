@@ -20,7 +20,7 @@ from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from botocore.response import StreamingBody
 
-from airflow_provider_akinon.audit_events.place import PROBE_NAME
+from airflow_provider_akinon.audit_events.archive import PROBE_NAME
 
 _stores = count()
 _CODES = {"412": "PreconditionFailed", "501": "NotImplemented"}

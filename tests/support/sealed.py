@@ -22,23 +22,14 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from airflow_provider_akinon.audit_events.api import AuditEventsApi
-from airflow_provider_akinon.audit_events.archive import Archived, archive
-from airflow_provider_akinon.audit_events.bucket import Bucket
+from airflow_provider_akinon.audit_events.api import AuditEventsApi, Settings
+from airflow_provider_akinon.audit_events.archive import PROBE_NAME, Bucket, Place, Run, Status, default_prefix
 from airflow_provider_akinon.audit_events.export import export_window
-from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.findings import Report
-from airflow_provider_akinon.audit_events.format import Format
-from airflow_provider_akinon.audit_events.place import PROBE_NAME, Place, default_prefix
-from airflow_provider_akinon.audit_events.receipt import Run
-from airflow_provider_akinon.audit_events.seal import Seal
+from airflow_provider_akinon.audit_events.model import Filters, Format, Window
 from airflow_provider_akinon.audit_events.sealing import Sealing, seal_archive
-from airflow_provider_akinon.audit_events.settings import Settings
-from airflow_provider_akinon.audit_events.signing import PrivateKey
-from airflow_provider_akinon.audit_events.status import Status
-from airflow_provider_akinon.audit_events.stored_window import Target
-from airflow_provider_akinon.audit_events.verification import Expected, verify_archive
-from airflow_provider_akinon.audit_events.window import Window
+from airflow_provider_akinon.audit_events.seals import PrivateKey, Seal
+from airflow_provider_akinon.audit_events.storing import Archived, Target, archive
+from airflow_provider_akinon.audit_events.verification import Expected, Report, verify_archive
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from tests.support.exporting import DAY, SECOND

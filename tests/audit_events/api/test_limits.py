@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_akinon.audit_events.api import MOST_HEADER_BYTES, Limits
 from airflow_provider_akinon.audit_events.errors import ProtocolError, Unreachable
-from airflow_provider_akinon.audit_events.event import MOST_BYTES
-from airflow_provider_akinon.audit_events.limits import MOST_HEADER_BYTES, Limits
+from airflow_provider_akinon.audit_events.model import MOST_BYTES
 from tests.support.clock import FakeClock
 
 URL = "https://shop.example.com"

@@ -10,11 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_akinon.audit_events.api import AuditEventsApi
+from airflow_provider_akinon.audit_events.api import AuditEventsApi, Settings, problem_of, secrets_of, without_key
 from airflow_provider_akinon.audit_events.errors import InvalidInput
-from airflow_provider_akinon.audit_events.proxies import problem_of, secrets_of
-from airflow_provider_akinon.audit_events.secrecy import without_key
-from airflow_provider_akinon.audit_events.settings import Settings
 
 PASSWORD = "pr0xy-pass"
 NO_URL = "it is no URL of a proxy; write it like http://user:password@proxy.example.com:3128"

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_akinon.audit_events.api import derived, holds_key, keeping_secret, without_key
 from airflow_provider_akinon.audit_events.errors import ProtocolError, Rejected
 from airflow_provider_akinon.audit_events.foreign_text import shown
-from airflow_provider_akinon.audit_events.secrecy import derived, holds_key, keeping_secret, without_key
 
 KEY = 's3cr3t K3y/+"\\=0123456789'
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_akinon.audit_events.api import FORM_PREFIX, Extra, Settings
 from airflow_provider_akinon.audit_events.errors import InvalidInput
-from airflow_provider_akinon.audit_events.settings import FORM_PREFIX, Extra, Settings
 
 KEY = "s3cr3t-K3y"
 

@@ -6,10 +6,8 @@ import io
 
 import pytest
 
-from airflow_provider_akinon.audit_events.bucket import Bucket
-from airflow_provider_akinon.audit_events.conditional_writes import BODY, require_conditional_writes
+from airflow_provider_akinon.audit_events.archive import BODY, PROBE_NAME, Bucket, Place, require_conditional_writes
 from airflow_provider_akinon.audit_events.errors import ObjectChanged, UnconditionalWrites
-from airflow_provider_akinon.audit_events.place import PROBE_NAME, Place
 from tests.support.memory_archive import PREFIX, START, Shop, day, seal, verify
 from tests.support.memory_bucket import MemoryBucket, Stored
 

@@ -18,13 +18,11 @@ import msgspec
 import pytest
 from botocore.exceptions import ClientError
 
-from airflow_provider_akinon.audit_events.bucket import Bucket
-from airflow_provider_akinon.audit_events.errors import ArchiveError, ObjectChanged, ObjectLocked
-from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.place import receipt_key, receipt_prefix, told_by_key
-from airflow_provider_akinon.audit_events.receipt import (
+from airflow_provider_akinon.audit_events.api import Settings
+from airflow_provider_akinon.audit_events.archive import (
     NOT_PROVED,
     SCHEMA,
+    Bucket,
     ChangedEvent,
     Counts,
     Policy,
@@ -33,11 +31,13 @@ from airflow_provider_akinon.audit_events.receipt import (
     StoredObject,
     newest,
     parse_receipt,
+    receipt_key,
+    receipt_prefix,
     receipt_schema,
+    told_by_key,
 )
-from airflow_provider_akinon.audit_events.settings import Settings
-from airflow_provider_akinon.audit_events.source import Source
-from airflow_provider_akinon.audit_events.window import Window
+from airflow_provider_akinon.audit_events.errors import ArchiveError, ObjectChanged, ObjectLocked
+from airflow_provider_akinon.audit_events.model import Filters, Source, Window
 from tests.support.paths import DOCS
 
 PAGE = (DOCS / "receipts.rst").read_text()

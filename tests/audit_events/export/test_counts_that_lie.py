@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_akinon.audit_events.errors import MeaninglessCount
 from airflow_provider_akinon.audit_events.export import export_window
-from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.model import Filters
 from tests.support.adversary import FOREVER, AdversarialApi, World, assert_exact
 from tests.support.lying_api import CONSTANT, DAY, HONEST, LIES, Lie, LyingApi, refusal
 

@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_akinon.audit_events.errors import AkinonError, IncompleteWindow, UnrequestedEvent
 from airflow_provider_akinon.audit_events.export import export_window
-from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.window import Window
+from airflow_provider_akinon.audit_events.model import Filters, Window
 from tests.support.adversary import FOREVER, MICROSECOND, MILLISECOND, START, AdversarialApi, World, assert_exact
 from tests.support.examples import SOME_EXAMPLES
 

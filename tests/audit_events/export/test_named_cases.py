@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_akinon.audit_events.encoding import JsonLines
 from airflow_provider_akinon.audit_events.errors import IncompleteWindow, Unavailable
-from airflow_provider_akinon.audit_events.export import export_window
-from airflow_provider_akinon.audit_events.reading import LOOKAHEAD_SLICES, SLICE_PAGES, Reader
-from airflow_provider_akinon.audit_events.window import Window
+from airflow_provider_akinon.audit_events.export import LOOKAHEAD_SLICES, SLICE_PAGES, Reader, export_window
+from airflow_provider_akinon.audit_events.formats import JsonLines
+from airflow_provider_akinon.audit_events.model import Window
 from tests.support.adversary import FOREVER, MICROSECOND, START, AdversarialApi, World, assert_exact
 from tests.support.long import in_ci
 

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_akinon.audit_events.export import export_window
-from airflow_provider_akinon.audit_events.precision import Precision
-from airflow_provider_akinon.audit_events.window import DAY, Window, shown_unit
+from airflow_provider_akinon.audit_events.export import Precision, export_window
+from airflow_provider_akinon.audit_events.model import DAY, Window, shown_unit
 from tests.support.adversary import MICROSECOND, MILLISECOND, START, AdversarialApi, World, assert_exact
 from tests.support.examples import SOME_EXAMPLES
 

@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
-from airflow_provider_akinon.audit_events.encoding import Block
-from airflow_provider_akinon.audit_events.reading import Count, _Due, _Frontier, _Shelf, _Slice
-from airflow_provider_akinon.audit_events.slices import Part
-from airflow_provider_akinon.audit_events.window import Window
+from airflow_provider_akinon.audit_events.export import Count, Part
+from airflow_provider_akinon.audit_events.export.reader import _Due, _Frontier, _Shelf, _Slice
+from airflow_provider_akinon.audit_events.formats import Block
+from airflow_provider_akinon.audit_events.model import Window
 from tests.support.memory_api import at
 from tests.support.traced import traced_peak
 

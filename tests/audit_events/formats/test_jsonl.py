@@ -18,14 +18,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_akinon.audit_events import encoding
-from airflow_provider_akinon.audit_events.encoding import Block, DistinctUuids, JsonLines
+from airflow_provider_akinon.audit_events.api import Page, parse_page, parse_requested_events
 from airflow_provider_akinon.audit_events.errors import ProtocolError, UnrequestedEvent
-from airflow_provider_akinon.audit_events.event import Event, parse_event
-from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.format import Format
-from airflow_provider_akinon.audit_events.pages import Page, parse_page, parse_requested_events
-from airflow_provider_akinon.audit_events.window import Window
+from airflow_provider_akinon.audit_events.formats import Block, DistinctUuids, JsonLines
+from airflow_provider_akinon.audit_events.formats import jsonl as encoding
+from airflow_provider_akinon.audit_events.model import Event, Filters, Format, Window, parse_event
 from tests.support.traced import traced_peak
 
 UUID = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"

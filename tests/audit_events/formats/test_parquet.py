@@ -16,10 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_akinon.audit_events import parquet
 from airflow_provider_akinon.audit_events.errors import InvalidInput, ProtocolError
-from airflow_provider_akinon.audit_events.event import parse_event
-from airflow_provider_akinon.audit_events.parquet import read_lines, write_parquet
+from airflow_provider_akinon.audit_events.formats import parquet, read_lines, write_parquet
+from airflow_provider_akinon.audit_events.model import parse_event
 from tests.support.traced import traced_peak
 
 WHEN = "2026-01-31T12:30:15.260Z"
@@ -348,7 +347,7 @@ def test_pyarrow_takes_its_memory_from_the_system(asked: str | None, given: str)
         environment["ARROW_DEFAULT_MEMORY_POOL"] = asked
     script = """
 import io, os
-from airflow_provider_akinon.audit_events.parquet import write_parquet
+from airflow_provider_akinon.audit_events.formats import write_parquet
 before = dict(os.environ)
 write_parquet([], io.BytesIO())
 assert dict(os.environ) == before
@@ -400,7 +399,7 @@ def test_no_events_are_a_file_with_the_schema() -> None:
 def test_the_same_events_give_the_same_bytes_in_another_process() -> None:
     """Not even the order in which Python hashes names changes a byte."""
     lines = [line_of(*((f"new{number}", str(number)) for number in range(20)))]
-    code = "import sys; from airflow_provider_akinon.audit_events.parquet import write_parquet; "
+    code = "import sys; from airflow_provider_akinon.audit_events.formats import write_parquet; "
     code += "write_parquet(sys.stdin.buffer.read().splitlines(), sys.stdout.buffer)"
     outputs = [
         subprocess.run(

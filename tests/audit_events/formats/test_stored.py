@@ -10,9 +10,8 @@ from typing import IO
 import pytest
 
 from airflow_provider_akinon.audit_events.errors import ArchiveError, InvalidInput
-from airflow_provider_akinon.audit_events.format import Format
-from airflow_provider_akinon.audit_events.parquet import write_parquet
-from airflow_provider_akinon.audit_events.stored import naming_damage, stored_lines
+from airflow_provider_akinon.audit_events.formats import naming_damage, stored_lines, write_parquet
+from airflow_provider_akinon.audit_events.model import Format
 
 LINES = [
     b'{"uuid":"%d","timestamp":"2026-01-31T00:00:%02d.000Z","content":{"n":1.10,"t":"\\n"}}' % (place, place % 60)

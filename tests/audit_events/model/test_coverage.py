@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_akinon.audit_events.coverage import gaps, overlaps
-from airflow_provider_akinon.audit_events.window import Window
+from airflow_provider_akinon.audit_events.model import Window, gaps, overlaps
 
 START = datetime(2026, 1, 31, tzinfo=UTC)
 HOUR = timedelta(hours=1)

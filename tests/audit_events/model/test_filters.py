@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_akinon.audit_events.errors import InvalidInput
-from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.model import Filters
 
 
 @pytest.mark.parametrize(

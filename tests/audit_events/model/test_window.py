@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_akinon.audit_events.errors import InvalidInput
-from airflow_provider_akinon.audit_events.window import (
+from airflow_provider_akinon.audit_events.model import (
     MILLISECOND,
     Window,
     floor_to_millisecond,

@@ -22,10 +22,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_akinon import audit_events
-from airflow_provider_akinon.audit_events.credentials import harmless, is_credential
 from airflow_provider_akinon.audit_events.errors import InvalidInput
-from airflow_provider_akinon.audit_events.loose_text import REDACTED
-from airflow_provider_akinon.audit_events.redaction import FIELDS, Redaction
+from airflow_provider_akinon.audit_events.redaction import FIELDS, REDACTED, Redaction, harmless, is_credential
 from tests.support.credential_forms import WORDS
 from tests.support.long import in_ci
 

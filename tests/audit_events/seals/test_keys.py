@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_akinon.audit_events.errors import InvalidInput
-from airflow_provider_akinon.audit_events.signing import PrivateKey, PublicKey
+from airflow_provider_akinon.audit_events.seals import PrivateKey, PublicKey
 
 SEED = bytes(range(32))
 ORIGINAL = ed25519.Ed25519PrivateKey.from_private_bytes(SEED)

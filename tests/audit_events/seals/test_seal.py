@@ -15,24 +15,21 @@ import jsonschema
 import msgspec
 import pytest
 
+from airflow_provider_akinon.audit_events.archive import Run, place_in_chain, seal_key
 from airflow_provider_akinon.audit_events.errors import ArchiveError, ObjectChanged, ObjectUnreadable
-from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.format import Format
-from airflow_provider_akinon.audit_events.place import place_in_chain, seal_key
-from airflow_provider_akinon.audit_events.receipt import Run
-from airflow_provider_akinon.audit_events.seal import (
+from airflow_provider_akinon.audit_events.model import Filters, Format, Source, Window
+from airflow_provider_akinon.audit_events.seals import (
     SCHEMA,
     ChainName,
     ListedChain,
+    PrivateKey,
     Seal,
+    SealChain,
     SealedReceipt,
+    Vouchers,
     parse_seal,
     seal_schema,
 )
-from airflow_provider_akinon.audit_events.seal_chain import SealChain, Vouchers
-from airflow_provider_akinon.audit_events.signing import PrivateKey
-from airflow_provider_akinon.audit_events.source import Source
-from airflow_provider_akinon.audit_events.window import Window
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -20,17 +20,13 @@ from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_akinon.audit_events import stored
-from airflow_provider_akinon.audit_events.bucket import Bucket
+from airflow_provider_akinon.audit_events.archive import Bucket, Status, first_and_number, name_of
 from airflow_provider_akinon.audit_events.errors import ArchiveError
-from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.findings import Report
-from airflow_provider_akinon.audit_events.format import Format
-from airflow_provider_akinon.audit_events.place import first_and_number, name_of
+from airflow_provider_akinon.audit_events.formats import stored
+from airflow_provider_akinon.audit_events.model import Filters, Format, Window
 from airflow_provider_akinon.audit_events.reconciling import Reconciler
-from airflow_provider_akinon.audit_events.seal import Seal, SealedReceipt
-from airflow_provider_akinon.audit_events.status import Status
-from airflow_provider_akinon.audit_events.window import Window
+from airflow_provider_akinon.audit_events.seals import Seal, SealedReceipt
+from airflow_provider_akinon.audit_events.verification import Report
 from tests.support.examples import SOME_EXAMPLES
 from tests.support.memory_archive import (
     DAY,

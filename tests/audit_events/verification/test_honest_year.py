@@ -14,16 +14,12 @@ from typing import Any
 import pendulum
 import pytest
 
-from airflow_provider_akinon.audit_events.bucket import Bucket
-from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.findings import Report
-from airflow_provider_akinon.audit_events.format import Format
-from airflow_provider_akinon.audit_events.place import default_prefix
+from airflow_provider_akinon.audit_events.archive import Bucket, default_prefix
+from airflow_provider_akinon.audit_events.model import Filters, Format, Window
 from airflow_provider_akinon.audit_events.redaction import Redaction
 from airflow_provider_akinon.audit_events.sealing import Sealing, seal_archive
-from airflow_provider_akinon.audit_events.signing import PrivateKey
-from airflow_provider_akinon.audit_events.verification import Expected, verify_archive
-from airflow_provider_akinon.audit_events.window import Window
+from airflow_provider_akinon.audit_events.seals import PrivateKey
+from airflow_provider_akinon.audit_events.verification import Expected, Report, verify_archive
 from tests.support.memory_archive import DAY, Shop
 from tests.support.memory_bucket import MemoryBucket
 from tests.support.sealed import ANOTHER_KEY, KEY, NOBODY

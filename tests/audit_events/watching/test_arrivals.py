@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from datetime import datetime, timedelta
 
-from airflow_provider_akinon.audit_events.arrivals import MOST_UUIDS, Batch, Cursor, look_for
-from airflow_provider_akinon.audit_events.filters import Filters
+from airflow_provider_akinon.audit_events.model import Filters
+from airflow_provider_akinon.audit_events.watching import MOST_UUIDS, Batch, Cursor, look_for
 from tests.support.memory_api import MemoryApi, at, named
 
 SINCE = at("06:00:00")

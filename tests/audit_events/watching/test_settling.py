@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_akinon.audit_events.errors import InvalidInput
-from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.waiting import Awaited, Sighting, look_at, progress, result
-from airflow_provider_akinon.audit_events.window import Window
+from airflow_provider_akinon.audit_events.model import Filters, Window
+from airflow_provider_akinon.audit_events.watching import Awaited, Sighting, look_at, progress, result
 from tests.support.memory_api import MemoryApi, at
 
 MORNING = Window(at("06:00:00"), at("12:00:00"))

@@ -23,9 +23,8 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from airflow_provider_akinon.audit_events.errors import ObjectChanged
-from airflow_provider_akinon.audit_events.loose_text import REDACTED
-from airflow_provider_akinon.audit_events.parquet import read_lines
-from airflow_provider_akinon.audit_events.redaction import VERSION
+from airflow_provider_akinon.audit_events.formats import read_lines
+from airflow_provider_akinon.audit_events.redaction import REDACTED, VERSION
 from airflow_provider_akinon.operators.audit_archive import ReconcileAuditEventsOperator, re_export
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3

@@ -20,16 +20,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
 from airflow_provider_akinon import __version__
-from airflow_provider_akinon.audit_events.bucket import Bucket
+from airflow_provider_akinon.audit_events.archive import PROBE_NAME, Bucket, Status
 from airflow_provider_akinon.audit_events.errors import ArchiveError, ObjectChanged, ObjectLocked
-from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.format import Format
-from airflow_provider_akinon.audit_events.place import PROBE_NAME
-from airflow_provider_akinon.audit_events.seal import seal_schema
+from airflow_provider_akinon.audit_events.model import Filters, Format, Window
 from airflow_provider_akinon.audit_events.sealing import Sealing, seal_archive
-from airflow_provider_akinon.audit_events.signing import PrivateKey
-from airflow_provider_akinon.audit_events.status import Status
-from airflow_provider_akinon.audit_events.window import Window
+from airflow_provider_akinon.audit_events.seals import PrivateKey, seal_schema
 from airflow_provider_akinon.operators.audit_archive import SealAuditArchiveOperator
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from airflow_provider_akinon.audit_events.bucket import Bucket
+from airflow_provider_akinon.audit_events.archive import Bucket
 from airflow_provider_akinon.audit_events.verification import Expected, verify_archive
 from airflow_provider_akinon.hooks.akinon import AkinonHook
 from airflow_provider_akinon.operators.audit_archive import ReconcileAuditEventsOperator, SealAuditArchiveOperator

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from airflow_provider_akinon.audit_events.place import PROBE_NAME
+from airflow_provider_akinon.audit_events.archive import PROBE_NAME
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from tests.support.exporting import (

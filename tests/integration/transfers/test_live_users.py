@@ -9,18 +9,12 @@ from datetime import UTC, datetime
 import pytest
 
 from airflow_provider_akinon.audit_events.api import AuditEventsApi
-from airflow_provider_akinon.audit_events.archive import Archived, archive
-from airflow_provider_akinon.audit_events.bucket import Bucket
+from airflow_provider_akinon.audit_events.archive import Bucket, Place, Run, Status, default_prefix
 from airflow_provider_akinon.audit_events.export import export_window
-from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.format import Format
-from airflow_provider_akinon.audit_events.place import Place, default_prefix
-from airflow_provider_akinon.audit_events.receipt import Run
+from airflow_provider_akinon.audit_events.model import Filters, Format, Window
 from airflow_provider_akinon.audit_events.redaction import Redaction
 from airflow_provider_akinon.audit_events.sealing import seal_archive
-from airflow_provider_akinon.audit_events.status import Status
-from airflow_provider_akinon.audit_events.stored_window import Target
-from airflow_provider_akinon.audit_events.window import Window
+from airflow_provider_akinon.audit_events.storing import Archived, Target, archive
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from tests.support.exporting import DAY

@@ -18,9 +18,8 @@ import jsonschema
 import pytest
 
 from airflow_provider_akinon import __version__
-from airflow_provider_akinon.audit_events.bucket import Bucket
+from airflow_provider_akinon.audit_events.archive import Bucket, receipt_schema
 from airflow_provider_akinon.audit_events.errors import AkinonError, ObjectChanged
-from airflow_provider_akinon.audit_events.receipt import receipt_schema
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from tests.support.commands import needs
@@ -176,7 +175,7 @@ def test_the_first_count_is_told(
     shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where events came while the window was read, both counts are in the receipt, and the last is the object's."""
-    from airflow_provider_akinon.audit_events.reading import Count, Reader
+    from airflow_provider_akinon.audit_events.export import Count, Reader
 
     count = Reader.count
 

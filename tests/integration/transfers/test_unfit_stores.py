@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from airflow_provider_akinon.audit_events.place import PROBE_NAME
+from airflow_provider_akinon.audit_events.archive import PROBE_NAME
 from airflow_provider_akinon.operators.audit_archive import (
     ReconcileAuditEventsOperator,
     SealAuditArchiveOperator,

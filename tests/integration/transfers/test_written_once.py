@@ -13,8 +13,8 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.common.compat.sdk import AirflowFailException
 from botocore.exceptions import ClientError
 
-from airflow_provider_akinon.audit_events import redaction
 from airflow_provider_akinon.audit_events.errors import ObjectChanged
+from airflow_provider_akinon.audit_events.redaction import policy as redaction
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from tests.support.exporting import (
@@ -693,7 +693,7 @@ def test_many_changes_go_into_several_records(
     shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No record holds more than its share of uuids; several chain, and the run after that writes nothing."""
-    monkeypatch.setattr("airflow_provider_akinon.audit_events.archive.RECORDED_UUIDS", 4)
+    monkeypatch.setattr("airflow_provider_akinon.audit_events.storing.store.RECORDED_UUIDS", 4)
     export(bucket, *filled)
     uuids = sorted(shop.uuids(*filled)[:11])
     for uuid in uuids:

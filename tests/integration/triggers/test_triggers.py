@@ -18,9 +18,8 @@ from uuid import uuid4
 import pytest
 
 from airflow_provider_akinon.audit_events.errors import InvalidInput
-from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.waiting import Awaited, Sighting
-from airflow_provider_akinon.audit_events.window import Window
+from airflow_provider_akinon.audit_events.model import Filters, Window
+from airflow_provider_akinon.audit_events.watching import Awaited, Sighting
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.task_run import has_asset_watchers
 from airflow_provider_akinon.triggers import audit_events as triggers

@@ -26,7 +26,7 @@ import pytest
 import urllib3.exceptions
 
 from airflow_provider_akinon import __version__
-from airflow_provider_akinon.audit_events.api import ATTEMPTS, PARAMETERS, AuditEventsApi
+from airflow_provider_akinon.audit_events.api import ATTEMPTS, PARAMETERS, AuditEventsApi, Settings
 from airflow_provider_akinon.audit_events.errors import (
     AkinonError,
     InvalidInput,
@@ -41,9 +41,7 @@ from airflow_provider_akinon.audit_events.errors import (
     UntrustedServer,
     WrongServer,
 )
-from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.settings import Settings
-from airflow_provider_akinon.audit_events.window import Window
+from airflow_provider_akinon.audit_events.model import Filters, Window
 from tests.support.clock import FakeClock, RunningClock
 from tests.support.http_server import HTML, Answer, Server, free_port, page, problem
 

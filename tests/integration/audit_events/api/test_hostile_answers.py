@@ -25,7 +25,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_akinon.audit_events.api import AuditEventsApi
+from airflow_provider_akinon.audit_events.api import AuditEventsApi, Settings
 from airflow_provider_akinon.audit_events.errors import (
     AkinonError,
     ProtocolError,
@@ -36,10 +36,8 @@ from airflow_provider_akinon.audit_events.errors import (
     WrongServer,
 )
 from airflow_provider_akinon.audit_events.export import export_window
-from airflow_provider_akinon.audit_events.filters import Filters
-from airflow_provider_akinon.audit_events.settings import Settings
-from airflow_provider_akinon.audit_events.waiting import Awaited, Sighting
-from airflow_provider_akinon.audit_events.window import Window
+from airflow_provider_akinon.audit_events.model import Filters, Window
+from airflow_provider_akinon.audit_events.watching import Awaited, Sighting
 from airflow_provider_akinon.hooks.akinon import AkinonHook
 from airflow_provider_akinon.triggers import audit_events as triggers
 from airflow_provider_akinon.triggers.audit_events import AuditEventsTrigger

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import tracemalloc
 
-from airflow_provider_akinon.audit_events.bucket import Bucket
+from airflow_provider_akinon.audit_events.archive import Bucket
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 
 MIB = 1 << 20

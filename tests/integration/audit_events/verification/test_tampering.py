@@ -21,10 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_akinon import __main__
-from airflow_provider_akinon.audit_events.bucket import Bucket
-from airflow_provider_akinon.audit_events.status import Status
+from airflow_provider_akinon.audit_events.archive import Bucket, Status
+from airflow_provider_akinon.audit_events.model import Window, format_instant
 from airflow_provider_akinon.audit_events.verification import Expected, verify_archive
-from airflow_provider_akinon.audit_events.window import Window, format_instant
 from airflow_provider_akinon.operators.audit_archive import VerifyAuditArchiveOperator
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3

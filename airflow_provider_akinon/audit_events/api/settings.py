@@ -1,0 +1,299 @@
+"""What the client must know of an API and an account, read from the fields of a connection.
+
+All wrong fields are reported at once, each with its name, its value and what to write instead. Unknown extras
+are refused: a misspelt ``verify`` must not fall back to a default in silence. This module refuses to send the
+key over plain http to anything but this machine, unless the connection says ``allow_http``. It reads no Airflow
+connection itself, so that it can be tested, and used, without Airflow.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import SplitResult, urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from airflow_provider_akinon.audit_events.api.proxies import EXAMPLE, problem_of_all, secrets_of
+from airflow_provider_akinon.audit_events.api.secret_headers import EXAMPLE as EXAMPLE_OF_HEADERS
+from airflow_provider_akinon.audit_events.api.secret_headers import problem_of_headers
+from airflow_provider_akinon.audit_events.errors import InvalidInput
+from airflow_provider_akinon.audit_events.model import ADDRESS_OF_A_HOST, NAME_OF_A_HOST, Source
+
+_HOSTNAME = re.compile(f"{NAME_OF_A_HOST}|{ADDRESS_OF_A_HOST}")
+# Of a word shorter than five characters, such as "none", Airflow 3 warns in every task; so there is a longer one.
+BARE_KEY = ("", "none", "bare-key")
+"""What ``auth_scheme`` says where the key stands alone. Airflow's forms drop a field that is left empty."""
+NO_REMOTE_ID = ("none", "no-remote-id")
+"""What ``remote_id`` says where the API's path has none. An empty field is not it: clearing one must not switch the
+account."""
+FORM_PREFIX = "extra__akinon__"
+"""Test of Airflow 2's form sends each field of the extra twice: by its name, and by its name with this before it."""
+
+
+class Extra(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The connection's extra, with its defaults. Numbers and booleans may come as text."""
+
+    remote_id: Annotated[int, Meta(ge=0)] | None = 1
+    """The number in the path ``/api/v1/remote/{remote_id}/data-warehouse/`` of Omnitron's host, which the connection
+    has to write; None, written ``none`` or ``no-remote-id``, for ``/api/v1/data-warehouse/`` of a Commerce host."""
+    auth_scheme: Annotated[str, Meta(pattern=r"^[!-~]*$")] = "Token"
+    """The word before the key in the Authorization header; ``bare-key``, ``none`` or ``""`` sends the bare key."""
+    timeout: Annotated[float, Meta(gt=0, le=3600)] = 30.0
+    """Seconds that a request may take, from its start to the last byte of its answer."""
+    page_size: Annotated[int, Meta(ge=1, le=100_000)] = 100
+    """Events asked for in one request; the API may give fewer."""
+    max_concurrency: Annotated[int, Meta(ge=1, le=64)] = 4
+    """Most requests that one process has in flight at a time."""
+    requests_per_second: Annotated[float, Meta(gt=0)] | None = None
+    """Most requests a second; None for no limit of our own."""
+    verify: bool | str = True
+    """Whether to verify the server's certificate, or the path of a file of CA certificates."""
+    proxies: dict[str, str] | None = None
+    """Proxies by scheme, as `requests` takes them."""
+    secret_headers: dict[str, str] | None = None
+    """Further HTTP headers of each request, by name; their values are secret."""
+    allow_http: bool = False
+    """Whether the key may go over unencrypted http to a host other than this machine."""
+
+    def __repr__(self) -> str:
+        # A proxy's URL can hold a password, and a key may have been typed into the wrong field.
+        return "Extra(***)"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A checked connection: where the API is, the key, and how to talk to it."""
+
+    base_url: str
+    """Scheme, host and port, such as ``https://shop.example.com``."""
+    key: str
+    extra: Extra
+
+    def __repr__(self) -> str:
+        return f"Settings(base_url={self.base_url!r}, key='***', extra={self.extra!r})"
+
+    @property
+    def host(self) -> str:
+        """The host, with its port where that is not the scheme's own."""
+        return urlsplit(self.base_url).netloc
+
+    @property
+    def source(self) -> Source:
+        """Where the events come from."""
+        return Source(host=self.host, remote_id=self.extra.remote_id)
+
+    @property
+    def api_path(self) -> str:
+        """The path that both endpoints lie below, with a slash at its end."""
+        remote_id = self.extra.remote_id
+        return f"/api/v1/{'' if remote_id is None else f'remote/{remote_id}/'}data-warehouse/"
+
+    @property
+    def authorization(self) -> str:
+        """The value of the Authorization header. A secret."""
+        scheme = self.extra.auth_scheme
+        return self.key if scheme.lower() in BARE_KEY else f"{scheme} {self.key}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What of the connection nobody may see: the key, what of the proxies is secret, and headers' values."""
+        of_proxies = (secret for url in (self.extra.proxies or {}).values() for secret in secrets_of(url))
+        return tuple(dict.fromkeys((self.key, *of_proxies, *(self.extra.secret_headers or {}).values())))
+
+    @classmethod
+    def parse(
+        cls,
+        *,
+        host: str | None,
+        password: str | None,
+        port: int | None = None,
+        login: str | None = None,
+        schema: str | None = None,
+        extra: Mapping[str, Any] | str | None = None,
+    ) -> Settings:
+        """Return the settings that a connection's fields describe.
+
+        :raises InvalidInput: naming every field that is missing or wrong.
+        """
+        problems: list[str] = []
+        options = _parse_extra(extra, problems)
+        base_url = _parse_host(host, port, options.allow_http, problems)
+        key = (password or "").strip()
+        if not key:
+            problems.append("Password is empty; put the API key there")
+        elif not key.isascii() or not key.isprintable():
+            problems.append("Password holds a character that no HTTP header may hold; copy the key again")
+        for label, value in (("Login", login), ("Schema", schema)):
+            if value:
+                problems.append(f"{label} ({_kind(value)}) has no meaning here; leave it empty")
+        if problems:
+            raise InvalidInput("The Akinon connection is not usable: " + "; ".join(problems) + ".")
+        return cls(base_url, key, options)
+
+
+def _parse_extra(given: Mapping[str, Any] | str | None, problems: list[str]) -> Extra:
+    extra = _from_json(given) if isinstance(given, str) and given.strip() else given or {}
+    if not isinstance(extra, Mapping):
+        problems.append('Extra is not a JSON object; write it like {"remote_id": 1}')
+        return Extra()
+    values: dict[str, Any] = {}
+    fields = {field.name: field.type for field in msgspec.structs.fields(Extra)}
+    for given_name, value in extra.items():
+        name = given_name.removeprefix(FORM_PREFIX)
+        if name not in fields:
+            problems.append(f"Extra has the unknown field {given_name!r}; known are {', '.join(fields)}")
+            continue
+        # Airflow's forms store null for a field that was left empty.
+        if value is None or (value == "" and name != "auth_scheme"):
+            continue
+        try:
+            converted = _convert(name, value, fields[name])
+        except (msgspec.ValidationError, ValueError) as error:
+            problem = f"Extra {name} ({_kind(value)}) is wrong: {str(error)[:1].lower()}{str(error)[1:]}"
+            problems += [problem] if problem not in problems else []
+            continue
+        if values.setdefault(name, converted) != converted:
+            problems.append(f"Extra has {name} and {FORM_PREFIX}{name} with different values; leave the second out")
+    return Extra(**values)
+
+
+def _convert(name: str, value: object, wanted: Any) -> Any:
+    """Return ``value`` as the type ``wanted``; a number, boolean or object may come as text."""
+    if name == "remote_id":
+        if isinstance(value, str) and value.strip().lower() in NO_REMOTE_ID:
+            return None
+        # Only that word, not every text that JSON might read as null.
+        try:
+            return msgspec.convert(value, Annotated[int, Meta(ge=0)], strict=False)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"{error}; give the number in the path, or 'none' where it has no remote/…") from None
+    if name in _EXAMPLES and isinstance(value, str):
+        value = _from_json(value)
+        if value is None:
+            raise ValueError(f"it is not JSON; write it like {_EXAMPLES[name]}")
+    if name == "verify" and isinstance(value, str):
+        flags = {"true": True, "1": True, "false": False, "0": False}
+        value = flags.get(value.lower(), value)
+    converted = msgspec.convert(value, wanted, strict=False)
+    problem = _CHECKS[name](converted) if name in _CHECKS and not isinstance(converted, bool) else None
+    if problem:
+        raise ValueError(problem)
+    return converted
+
+
+def problem_of_bundle(path: str) -> str | None:
+    """Return why a file or folder gives no CA certificates, None where it does. The path is not in it."""
+    try:
+        # Not a Path's own: it raises where a name is too long, with the name, which may be a key.
+        folder = os.path.isdir(path)  # noqa: PTH112
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(**{"capath" if folder else "cafile": path})
+    except PermissionError:
+        return "the file may not be read here; let the user that runs tasks read it"
+    except ssl.SSLError:
+        return "the file holds no CA certificates in PEM form; give one that does"
+    except (OSError, ValueError):
+        return "there is no such file here; give true, false or the path of a CA bundle that is on every worker"
+    return None
+
+
+_EXAMPLES = {"proxies": EXAMPLE, "secret_headers": EXAMPLE_OF_HEADERS}
+"""How the fields are written that may come as JSON in text, by their names."""
+_CHECKS: Mapping[str, Callable[[Any], str | None]] = {
+    "proxies": problem_of_all,
+    "secret_headers": problem_of_headers,
+    "verify": problem_of_bundle,
+}
+"""What the type of a field does not tell, by its name."""
+
+
+def _kind(value: object) -> str:
+    """Return what sort of value a field has, for errors: it may be a key that was typed into the wrong field."""
+    if isinstance(value, str):
+        return f"text, {len(value)} long"
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int | float):
+        return "a number"
+    return "an object" if isinstance(value, Mapping) else "a list"
+
+
+def _from_json(text: str) -> object:
+    """Return the value of JSON text, None where it is not JSON."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _parse_host(host: str | None, port: int | None, allow_http: bool, problems: list[str]) -> str:
+    text = (host or "").strip()
+    if not text.strip("/"):
+        problems.append("Host is empty; put the API's host there, such as shop.example.com")
+        return ""
+    if not text.isascii():
+        problems.append(
+            f"Host ({_kind(text)}) has a character that is not ASCII; write the name in punycode, as "
+            "xn--mteri-kva70e.example.com for müşteri.example.com"
+        )
+        return ""
+    scheme, _, rest = text.rpartition("://")
+    # As Airflow takes it out of a connection's URI.
+    if _is_ipv6(rest.rstrip("/")):
+        rest = f"[{rest.rstrip('/')}]"
+    try:
+        url = urlsplit(f"{scheme or 'https'}://{rest}")
+        given_port = url.port
+    except ValueError:
+        problems.append(f"Host ({_kind(text)}) is not a host name or URL; write it like shop.example.com")
+        return ""
+    if url.scheme not in ("https", "http"):
+        problems.append("Host has a scheme that is neither https nor http; use https")
+    if url.username is not None or url.password is not None:
+        problems.append("Host holds a user name or password; put the API key into Password instead")
+        return ""
+    if not url.hostname or not _HOSTNAME.fullmatch(url.hostname):
+        problems.append(f"Host ({_kind(text)}) is not a host name or URL; write it like shop.example.com")
+        return ""
+    if url.path.strip("/") or url.query or url.fragment:
+        problems.append("Host has a path; give the host only, such as https://shop.example.com")
+    if port is not None and given_port is not None and port != given_port:
+        problems.append("Port differs from the port in Host; give one of them")
+    for number in (port, given_port):
+        if number is not None and not 0 < number < 65536:
+            problems.append("Port is not a port; give one between 1 and 65535, or leave it empty")
+    if url.scheme == "http" and not allow_http and not _is_loopback(url.hostname):
+        problems.append(
+            'Host is plain http: the key would travel unencrypted. Use https, or set {"allow_http": true} in Extra'
+        )
+    return _origin(url, port or given_port)
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _origin(url: SplitResult, port: int | None) -> str:
+    hostname = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
+    default = {"https": 443, "http": 80}.get(url.scheme)
+    return f"{url.scheme}://{hostname}" + (f":{port}" if port and port != default else "")
+
+
+def _is_loopback(hostname: str) -> bool:
+    if hostname == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(hostname).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,54 @@
+"""Whether a store keeps two tasks from replacing each other's objects: found out before a window is read.
+
+The whole archive stands on ``If-None-Match: *``, with which S3 creates an object only where none is. Not every store
+that speaks S3 honours it, and one that ignores it says so by nothing. This module asks for an object twice, at one
+key below each prefix, and touches no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_akinon.audit_events.archive.bucket import LEAST_IN_PARTS, Bucket
+from airflow_provider_akinon.audit_events.archive.layout import PROBE_NAME
+from airflow_provider_akinon.audit_events.archive.receipt import arguments_of_documents
+
+BODY = (
+    b'{"what": "Tasks ask S3 to create this object again and again. It has to refuse, since it is there; so no task '
+    b'can replace what another one stored. Leave it here."}\n'
+)
+
+_known: set[tuple[str | None, str, str]] = set()
+"""Store, bucket and folder of which this process has seen it."""
+
+
+def require_conditional_writes(bucket: Bucket, folder: str, arguments: Mapping[str, Any]) -> None:
+    """Make sure that a store creates an object only where none is; once for a bucket, a folder and a process.
+
+    Where the bucket is to look first itself, nothing is asked.
+
+    :param folder: what the keys begin with, with a slash at its end, or empty.
+    :param arguments: boto3's upload arguments; the object is made with those of receipts.
+    :raises UnconditionalWrites: it does not.
+    :raises ObjectLocked: S3 refuses the lock that is asked for.
+    """
+    place = (*bucket.identity, folder)
+    if not bucket.conditional or place in _known:
+        return
+    bucket.require_conditional_writes(folder + PROBE_NAME, BODY, arguments_of_documents(arguments))
+    _known.add(place)
+
+
+def may_upload_in_parts(bucket: Bucket, folder: str, arguments: Mapping[str, Any], size: int) -> bool:
+    """Tell whether a file may be uploaded in parts: not where the store then replaces what is there.
+
+    Some stores honour ``If-None-Match: *`` where an object comes in one request, and ignore it where its parts are
+    put together. Asked only where it matters.
+
+    :param folder: as `require_conditional_writes` takes it, which was called before.
+    :param size: bytes of the file.
+    """
+    if not bucket.conditional or size < LEAST_IN_PARTS:
+        return True
+    return bucket.heeds_condition_in_parts(folder + PROBE_NAME, BODY, arguments_of_documents(arguments))

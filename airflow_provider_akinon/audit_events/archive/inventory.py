@@ -1,0 +1,61 @@
+"""What lies below a prefix of an archive: objects, their receipts, and seals, by their keys alone.
+
+One listing tells; nothing is read. What a query engine would read counts as an object of events, whatever its name:
+below a ``date=`` folder all but names that begin with an underscore or a dot, and the empty markers of folders;
+elsewhere what ends like a format of events. The rest belongs to somebody else and is passed over.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from airflow_provider_akinon.audit_events.archive.bucket import Bucket
+from airflow_provider_akinon.audit_events.archive.layout import (
+    SEALS_FOLDER,
+    first_and_number,
+    is_read,
+    place_in_chain,
+    told_by_key,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """The keys below a prefix."""
+
+    prefix: str
+    sizes: Mapping[str, int]
+    """Bytes of each object of events that is there."""
+    receipts: Mapping[str, Sequence[str]]
+    """The SHA-256 of each receipt that is there, by the key of its object, which may not be there."""
+    seals: Mapping[str, Sequence[int]]
+    """The numbers of the seals that are there, by the folder of their chain."""
+
+    @classmethod
+    def take(cls, bucket: Bucket, prefix: str) -> Inventory:
+        """List what is below ``prefix``, as `folder_prefix` returns it."""
+        sizes: dict[str, int] = {}
+        receipts: defaultdict[str, list[str]] = defaultdict(list)
+        seals: defaultdict[str, list[int]] = defaultdict(list)
+        for key, size in bucket.entries(prefix):
+            rest = key.removeprefix(prefix)
+            if rest.startswith(SEALS_FOLDER):
+                if place := place_in_chain(rest.removeprefix(SEALS_FOLDER)):
+                    seals[place[0]].append(place[1])
+            elif told := told_by_key(key):
+                receipts[told[0]].append(told[1])
+            else:
+                sizes[key] = size
+        return cls(
+            prefix,
+            # An object with a receipt is one of events, whatever it is called, and so are its late ones.
+            {
+                key: size
+                for key, size in sizes.items()
+                if key in receipts or first_and_number(key)[0] in receipts or is_read(key, size)
+            },
+            dict(receipts),
+            dict(seals),
+        )

@@ -1,0 +1,232 @@
+"""Receipts: what an export asked, how many events it got, which bytes it wrote, and what proves it.
+
+A receipt lies beside its object and is written after it, so that an object with a receipt is whole. It is never
+changed: its name holds the SHA-256 of its own bytes. Each receipt of a window names those before it. One without an
+object records which stored events the API gives otherwise by now, or no longer: uuids and names of fields, never
+what they held. A receipt holds no event, no secret, and of persons at most the ``pk`` that was filtered by. This
+module refuses receipts that are not of its schema, whose bytes are not those that their name tells, or that lie where
+their window is not stored: whoever may write to the bucket can name a receipt as they like.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from airflow_provider_akinon.audit_events.archive.layout import first_and_number, name_of, told_by_key, why_not_of
+from airflow_provider_akinon.audit_events.errors import ArchiveError, InvalidInput
+from airflow_provider_akinon.audit_events.model import UUID, Filters, Format, Instant, Source, Window, parse_timezone
+
+SCHEMA: Literal["airflow-provider-akinon/receipt/1"] = "airflow-provider-akinon/receipt/1"
+CONTENT_TYPE = "application/json"
+_OF_OBJECTS = ("ContentType", "Metadata", "StorageClass")
+"""Upload arguments that are an object's alone: receipts and seals are small, and read on every rerun."""
+
+NOT_PROVED = (
+    "That the API itself shows every event of the shop, or showed each as it happened.",
+    "That no event was deleted at the source while another was inserted between two requests, nor that the API's "
+    "counts were fresh.",
+    "That no event of the window was added after 'verified_at'.",
+)
+"""What every receipt says that it does not prove."""
+
+MOST_OF_A_RECEIPT = 8 << 20
+"""Bytes; what is recorded of many events goes into several of half the size."""
+
+# A pattern's end is also found before a line feed; the length is not.
+Sha256 = Annotated[
+    str, msgspec.Meta(pattern="^[0-9a-f]{64}$", max_length=64, description="A SHA-256, in lower-case hex.")
+]
+Uuid = Annotated[str, msgspec.Meta(pattern=f"^{UUID}$", max_length=36)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+def arguments_of_documents(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return boto3's upload arguments of an export as they are for receipts and other small documents."""
+    kept = {name: value for name, value in arguments.items() if name not in _OF_OBJECTS}
+    return {**kept, "ContentType": CONTENT_TYPE}
+
+
+def require_calendar(*instants: datetime | None) -> None:
+    """Refuse instants that have no date in some time zone.
+
+    :raises ValueError: one is of the first or the last year that there is.
+    """
+    if not all(instant is None or 1 < instant.year < 9999 for instant in instants):
+        raise ValueError("a time of no calendar: its date in another time zone has no number")
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The numbers that have to agree."""
+
+    api_before: Count
+    """What the API counted in the window when the reading began."""
+    api_after: Count
+    """What the API counted in the window after the last event was read: the proof. Where an object got its receipt
+    by a later task, without what that task had yet to store. So, in each receipt, all that the window's objects hold
+    by then, less what has vanished."""
+    uuids: Count
+    """Different uuids in the object."""
+    lines: Count
+    """Events in the object: lines, or rows."""
+    window: Count
+    """Events in all objects of the window, up to this receipt."""
+    vanished: Count
+    """Of those, how many the API no longer returned."""
+
+
+class StoredObject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The object that the receipt is for."""
+
+    key: str
+    size: Count
+    """Bytes."""
+    sha256: Sha256
+    """Of the object's bytes."""
+    content_sha256: Sha256
+    """Of its events as JSON Lines, uncompressed: the same in every format and with every compressor."""
+    version_id: str | None
+    """S3's version of it, where the bucket keeps versions."""
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How parts of the records were removed."""
+
+    policy: Literal["credentials"]
+    version: Count
+    paths: dict[str, Literal["drop", "mask", "hmac"]]
+    """What was done to which fields besides."""
+    key_id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")] | None
+    """Which key made the pseudonyms, None where there are none."""
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The task that wrote the receipt."""
+
+    dag_id: str | None
+    task_id: str | None
+    run_id: str | None
+    map_index: int | None
+    """Which of a mapped task's instances it is, from 0; -1 where the task is not mapped."""
+    try_number: int | None
+
+
+class ChangedEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A stored event that the API gives otherwise by now."""
+
+    uuid: Uuid
+    fields: list[str]
+    """The names of the fields that changed; ``user.pk`` where it is another user, or none, or was none."""
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A receipt, version 1 of its schema."""
+
+    schema: Literal["airflow-provider-akinon/receipt/1"]
+    window: Window
+    filters: Filters
+    """What was asked for besides the window; empty where everything was."""
+    source: Source
+    partition_timezone: str | None
+    """The IANA time zone of the date in the object's key; None where the author gave the whole key."""
+    format: Format
+    redaction: Policy | None
+    """The policy by which parts of the records were removed, None where they are verbatim."""
+    counts: Counts
+    uuids_sha256: Sha256 | None
+    """Of the object's uuids in its order, by timestamp and uuid, each followed by a line feed; None without one."""
+    window_uuids: Sha256
+    """Of the uuids of all objects of the window up to this receipt, in whatever order: the sum of the SHA-256 of
+    each, modulo 2^256, in hex."""
+    first_timestamp: Instant | None
+    """Of the first event, None where there is none; ``last_timestamp`` likewise."""
+    last_timestamp: Instant | None
+    object: StoredObject | None
+    """None in a receipt that only records what changed or vanished."""
+    changed: list[ChangedEvent]
+    """The stored events that were newly seen to be given otherwise, in the order of uuids."""
+    vanished: list[Uuid]
+    """The uuids of stored events that were newly seen to be no longer returned, in order."""
+    provider_version: str
+    run: Run
+    verified_at: Instant
+    """When the closing count proved the window complete, by the worker's clock."""
+    previous: list[Sha256]
+    """The SHA-256 of the window's receipt before this one, or of several where two tasks wrote one at once; empty in
+    the first."""
+    not_proved: list[str]
+
+    def __post_init__(self) -> None:
+        require_calendar(
+            self.window.start, self.window.end, self.first_timestamp, self.last_timestamp, self.verified_at
+        )
+
+    def encode(self) -> bytes:
+        """Return the receipt's bytes: the same for the same receipt."""
+        return encoded(self)
+
+    def policy(self) -> dict[str, Any] | None:
+        """Return the policy as `Redaction` tells its own."""
+        return None if self.redaction is None else dict(msgspec.to_builtins(self.redaction))
+
+    def without_uuids(self) -> Receipt:
+        """Return the receipt without what it records: where only its figures count, many of them fit into memory."""
+        return msgspec.structs.replace(self, changed=[], vanished=[])
+
+
+def encoded(document: msgspec.Struct) -> bytes:
+    """Return a document's bytes as people and programs read them: the same for the same document."""
+    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+
+
+_decode = msgspec.json.Decoder(Receipt).decode
+
+
+def receipt_schema() -> dict[str, Any]:
+    """Return the JSON Schema of receipts."""
+    return msgspec.json.schema(Receipt)
+
+
+def parse_receipt(key: str, body: bytes) -> Receipt:
+    """Return the receipt that was stored under ``key``.
+
+    :raises ArchiveError: it is no receipt, its bytes are not those that its key tells, it is another object's, or it
+        lies where its window is not stored.
+    """
+    told = told_by_key(key)
+    if told is None or hashlib.sha256(body).hexdigest() != told[1]:
+        raise ArchiveError(f"The receipt {key} was altered, or renamed: its SHA-256 is not the one in its name")
+    try:
+        receipt = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ArchiveError(f"{key} is not a receipt of a version that this package knows: {error}") from error
+    if receipt.object is not None and receipt.object.key != told[0]:
+        raise ArchiveError(f"{key} is the receipt of {receipt.object.key}, copied here. Remove it, and ask why")
+    first, number = first_and_number(told[0])
+    if receipt.object is None and number:
+        raise ArchiveError(f"{key} is a record of the window's changes, copied here. Remove it, and ask why")
+    if why := _misplaced(first, receipt):
+        raise ArchiveError(f"{key} lies where its window is not stored: {why}. Remove it, and ask who wrote it")
+    return receipt
+
+
+def _misplaced(first: str, receipt: Receipt) -> str | None:
+    """Return why a receipt cannot be of the window whose first object has this key, None where it can."""
+    if receipt.partition_timezone is None:
+        return why_not_of(first, receipt.window, receipt.format)
+    try:
+        timezone = parse_timezone("partition_timezone", receipt.partition_timezone)
+    except InvalidInput as error:
+        return str(error)
+    name = name_of(receipt.window, receipt.filters, timezone, receipt.format)
+    return None if first == name or first.endswith(f"/{name}") else f"by its window and filters it belongs at {name}"
+
+
+def newest(receipts: Mapping[str, Receipt]) -> list[str]:
+    """Return the SHA-256 of those of a window's receipts that no other one names as before it, in order."""
+    named = {sha256 for receipt in receipts.values() for sha256 in receipt.previous}
+    return sorted(receipts.keys() - named)

@@ -1,0 +1,21 @@
+"""A window read exactly: steps, several at a time, and the proof that nothing is missing."""
+
+from __future__ import annotations
+
+from airflow_provider_akinon.audit_events.export.precision import Precision
+from airflow_provider_akinon.audit_events.export.proof import Draft, Export, export_window
+from airflow_provider_akinon.audit_events.export.reader import LOOKAHEAD_SLICES, SLICE_PAGES, Count, Reader, Stretch
+from airflow_provider_akinon.audit_events.export.step import Part
+
+__all__ = [
+    "LOOKAHEAD_SLICES",
+    "SLICE_PAGES",
+    "Count",
+    "Draft",
+    "Export",
+    "Part",
+    "Precision",
+    "Reader",
+    "Stretch",
+    "export_window",
+]

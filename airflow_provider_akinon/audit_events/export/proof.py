@@ -1,0 +1,274 @@
+"""The export of a window to a local file, proved complete before anyone else sees it.
+
+Every answer of the API brings a ``count`` that respects the filters, so completeness needs no trust in page
+numbers. The events read are distinct and lie in the window, each given by the API. So where they are as many as one
+count of the whole window, asked for after the last of them was read, they are all of them: that closing count is
+the proof. Where it differs, events came or went while the window was read. Then its slices are counted again, those
+that moved are read again, the file is rebuilt from them and from what stood, and the window is counted again;
+within bounds, or the export fails and says which slices moved, and how fast.
+
+What counts can prove: a history that only grows, with fresh counts, as an audit log is. A deletion and an insertion
+that cancel out between two requests, and a count that is stale, lie outside the proof. After deletions the file
+still holds nothing that the API did not return. This module refuses to give a file whose numbers do not add up, or in
+which two lines have the same uuid: they would be counted as two events.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from itertools import islice
+from typing import IO
+
+from airflow_provider_akinon.audit_events.api import PagesOfEvents, keeping_secret
+from airflow_provider_akinon.audit_events.errors import IncompleteWindow, ProtocolError
+from airflow_provider_akinon.audit_events.export.reader import Count, Reader, Stretch
+from airflow_provider_akinon.audit_events.export.step import TIMES, meaningless
+from airflow_provider_akinon.audit_events.formats import Block, JsonLines, unpacked_lines, write_parquet
+from airflow_provider_akinon.audit_events.model import Filters, Format, Source, Window, parse_events
+from airflow_provider_akinon.audit_events.redaction import Redaction
+
+SLICE_EVENTS = 1000
+"""Events that a slice of the file holds before the next begins: what is counted, and read, again as one."""
+MENDING_REQUESTS = 1500
+"""Requests that mending a window may take, beside four times those that its first reading took."""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A proved window in a local file."""
+
+    window: Window
+    filters: Filters
+    source: Source
+    redaction: Redaction | None
+    format: Format
+    count: int
+    """Events in the file, which is what the API counted last."""
+    count_before: int
+    """What the API counted when the reading began."""
+    proved_at: datetime
+    """When the closing count came, by this machine's clock, in UTC."""
+    written: JsonLines
+    """What identifies the events, whatever the format."""
+    draft: Draft
+    encoded: Callable[[], tuple[IO[bytes], int, str]]
+    """Returns a file of the events in ``format``, its bytes and their SHA-256 in hex; gone when the export's context
+    ends. Made when first asked for: most later exports of a window need none."""
+
+    def lines(self) -> Generator[bytes, None, None]:
+        """Yield the events' lines, uncompressed and without line breaks, from the first on."""
+        return self.draft.read()
+
+
+@contextmanager
+def export_window(
+    api: PagesOfEvents,
+    window: Window,
+    filters: Filters,
+    redaction: Redaction | None = None,
+    format: Format = Format.JSONL_GZ,  # noqa: A002 - the field's own word
+) -> Iterator[Export]:
+    """Read ``window`` into a temporary file on local disk and give it, proved complete.
+
+    The file has no name, so that nothing stays behind even when the process is killed.
+
+    :param redaction: what to remove from the records, None for nothing.
+    :raises ApiError: the API failed, or gave what was not asked for; see `errors`.
+    :raises IncompleteWindow: the events read are not as many as the API counts.
+    """
+    reader = Reader(api, window, filters, redaction)
+    with keeping_secret(*api.settings.secrets):
+        draft, count = _proved(reader, format)
+    with closing(draft.file), ExitStack() as stack:
+        yield Export(
+            window=window,
+            filters=filters,
+            source=api.settings.source,
+            redaction=redaction,
+            format=format,
+            count=count.events,
+            count_before=reader.first_count,
+            proved_at=count.at,
+            written=draft.lines,
+            draft=draft,
+            encoded=cache(lambda: stack.enter_context(draft.encoded())),
+        )
+
+
+def _proved(reader: Reader, format: Format) -> tuple[Draft, Count]:  # noqa: A002 - the field's own word
+    """Return a draft of the reader's window whose numbers add up, and the count that proves it."""
+    window = reader.window
+    draft = Draft.write(reader.read([window]), format)
+    try:
+        allowance = MENDING_REQUESTS + 5 * reader.requests
+        count = first = reader.closing_count
+        tried = stood_still = False
+        while count.events != draft.lines.count or any(slice_.fell for slice_ in draft.slices):
+            moved = _moved(draft, reader)
+            if reader.requests > allowance:
+                raise _incomplete(window, draft.lines.count, moved, first, count)
+            differing = [(slice_, read) for slice_, counted, read in moved if counted != read]
+            if differing and not tried:
+                tried = True
+                _require_movement(reader, *differing[0])
+            if moved:
+                mended = Draft.write(_mended(draft, reader, [slice_ for slice_, _, _ in moved]), format)
+                draft.file.close()
+                draft = mended
+                count = reader.closing_count
+            else:
+                before, count = count, reader.count()
+                if count.events == before.events and count.events != draft.lines.count:
+                    if stood_still:
+                        raise meaningless(window, count.events, draft.lines.count)
+                    stood_still = True
+        _require_distinct(draft.lines)
+    except BaseException:
+        draft.file.close()
+        raise
+    return draft, count
+
+
+def _require_distinct(lines: JsonLines) -> None:
+    if lines.distinct != lines.count:
+        raise ProtocolError(
+            f"The API gave {lines.count} events with {lines.distinct} different uuids: event {lines.twin}, for one, "
+            "came with more than one timestamp, or in both cases of its letters. Nothing was written. Tell Akinon"
+        )
+
+
+@dataclass(slots=True)
+class Slice:
+    """A stretch of the file: the window it covers, its lines, and whether a count fell while it was read."""
+
+    window: Window
+    count: int
+    fell: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A file of lines that is not proved yet, and the slices that it consists of, in order."""
+
+    file: IO[bytes]
+    format: Format
+    lines: JsonLines
+    slices: list[Slice]
+
+    @classmethod
+    def write(cls, stretches: Generator[Stretch, None, None], format: Format) -> Draft:  # noqa: A002
+        """Write the events of ``stretches``, which tile a window in order, and close it."""
+        slices: list[Slice] = []
+        file = tempfile.TemporaryFile(prefix="akinon-audit-events-")  # noqa: SIM115 - closed by the draft's owner
+        try:
+            # Closed here: threads that read would go on for as long as somebody holds on to an error.
+            with closing(stretches), JsonLines(file, format) as lines:
+                for stretch in stretches:
+                    lines.write(stretch.events)
+                    slice_ = slices[-1] if slices else None
+                    # A count that fell casts doubt on what was read before it.
+                    if slice_ is not None and (slice_.count < SLICE_EVENTS or stretch.fell):
+                        slice_.window = Window(slice_.window.start, stretch.window.end)
+                        slice_.count += stretch.events.count
+                        slice_.fell |= stretch.fell
+                    else:
+                        slices.append(Slice(stretch.window, stretch.events.count, stretch.fell))
+        except BaseException:
+            file.close()
+            raise
+        return cls(file, format, lines, slices)
+
+    def read(self) -> Generator[bytes, None, None]:
+        """Yield the lines, without line breaks; leaves the file at its start."""
+        self.file.seek(0)
+        try:
+            if self.format is Format.JSONL:
+                yield from map(_without_break, self.file)
+            else:
+                with unpacked_lines(self.file) as lines:
+                    yield from map(_without_break, lines)
+        finally:
+            self.file.seek(0)
+
+    @contextmanager
+    def encoded(self) -> Iterator[tuple[IO[bytes], int, str]]:
+        """Give a file of the events in the format asked for, with its size in bytes and its SHA-256 in hex."""
+        self.file.seek(0)
+        if self.format is not Format.PARQUET:
+            yield self.file, self.lines.size, self.lines.sha256
+            return
+        with tempfile.TemporaryFile(prefix="akinon-audit-events-") as file, closing(self.read()) as lines:
+            write_parquet(lines, file)
+            size = file.tell()
+            file.seek(0)
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            yield file, size, sha256
+
+
+def _moved(draft: Draft, reader: Reader) -> list[tuple[Window, int, int]]:
+    """Return the slices to read again, each with the events that it holds now and those that were read."""
+    counts = reader.counts([slice_.window for slice_ in draft.slices])
+    return [
+        (slice_.window, count, slice_.count)
+        for slice_, count in zip(draft.slices, counts, strict=True)
+        if slice_.fell or slice_.count != count
+    ]
+
+
+def _require_movement(reader: Reader, window: Window, read: int) -> None:
+    """Make sure that a slice of which the API counts another number than was read is one that moves.
+
+    :raises MeaninglessCount: it gives as many events as before, and counts another number, again and again.
+    """
+    for _ in range(TIMES - 1):
+        again = sum(stretch.events.count for stretch in reader.read([window]))
+        [count] = reader.counts([window])
+        if again != read or count == read:
+            return
+    raise meaningless(window, count, read)
+
+
+def _mended(draft: Draft, reader: Reader, moved: Iterable[Window]) -> Generator[Stretch, None, None]:
+    """Yield the draft's slices, those in ``moved`` read again."""
+    again = set(moved)
+    # Closed here: a generator left to the garbage collector would seek in a file that is closed by then.
+    with closing(draft.read()) as lines, closing(reader.read(moved)) as fresh:
+        for slice_ in draft.slices:
+            stored = islice(lines, slice_.count)
+            if slice_.window in again:
+                for stretch in fresh:
+                    yield stretch
+                    if stretch.window.end == slice_.window.end:
+                        break
+                deque(stored, maxlen=0)
+            else:
+                yield Stretch(slice_.window, Block.of(parse_events(list(stored))), fell=False)
+        yield from fresh  # nothing is left of it but its closing count
+
+
+def _incomplete(
+    window: Window, read: int, moved: list[tuple[Window, int, int]], first: Count, last: Count
+) -> IncompleteWindow:
+    pace = (last.events - first.events) / max(1e-3, (last.at - first.at).total_seconds())
+    shown = "; ".join(f"{slice_} holds {count}, {events} were read" for slice_, count, events in moved[:5])
+    more = f"; and {len(moved) - 5} more slices" if len(moved) > 5 else ""
+    return IncompleteWindow(
+        f"The window {window} is not proved complete: the API counts {last.events} events and {read} were read. It "
+        f"is still moving, by {pace:+.1f} events a second. Wait until it has settled (settled_for of the sensor) and "
+        f"try again. Slices that moved: {shown or 'none, counted one by one'}{more}",
+        expected=last.events,
+        read=read,
+        slices=tuple(moved),
+    )
+
+
+def _without_break(line: bytes) -> bytes:
+    return line[:-1]

@@ -1,0 +1,455 @@
+"""Reading windows with several requests at a time, handed on in the order of time.
+
+What is still to read is a list of slices in the order of time, the frontier. Each thread takes the first slice that
+nobody reads, reads its front by one step (`step.read_part`), and puts back what is left in the same place: as it
+is, so that the slice is walked through page by page; or cut into several, where it holds many events, where threads
+have nothing else to do, or where the API does not keep to the order of time and only slices of one page can be
+trusted. The consumer takes the parts from the front. Nothing is planned ahead: each step brings the count of its
+slice, so that slices follow the rhythm of the day, and no request is spent on counting.
+
+Python lets one thread compute at a time. Where the API answers so fast that the threads mostly wait for each other,
+fewer of them are at work: more would read no faster, and hold up the thread that compresses.
+
+Neither memory nor disk grows with the window: a slice far ahead waits until those before it are consumed, and what
+was read and waits for its turn waits in a file. An error in any thread ends the reading at once. This module
+refuses to judge whether the numbers add up; it only notes where a count fell by more than the events that were
+read, which a log that only grows never shows.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import IO
+
+from airflow_provider_akinon.audit_events.api import PagesOfEvents
+from airflow_provider_akinon.audit_events.errors import IncompleteWindow
+from airflow_provider_akinon.audit_events.export.precision import Precision
+from airflow_provider_akinon.audit_events.export.step import Part, meaningless, read_part, require_meaning
+from airflow_provider_akinon.audit_events.formats import Block
+from airflow_provider_akinon.audit_events.in_threads import in_threads
+from airflow_provider_akinon.audit_events.model import Filters, Window
+from airflow_provider_akinon.audit_events.redaction import Redaction
+
+SLICE_PAGES = 32
+"""Pages that a slice is cut to hold; of shorter ones, more would be read whose last page is half empty."""
+LOOKAHEAD_SLICES = 2
+"""Slices that may be held, read and not yet consumed, for each thread."""
+MOST_CUTS = 16
+"""Slices that one is cut into at a time: where all events lie in one of them, the others cost a request each."""
+LEAST_PAGES_TO_SHARE = 3
+"""Pages that are left in a slice before it is cut only to give idle threads something to do."""
+
+SATURATED = 0.7
+"""Processors that the threads at work may keep busy together, of the one that Python gives them, before one of them
+is one too many."""
+ADAPTATION = 0.25
+"""Threads at work that each step adds or takes away: as many as four steps ask for, the number changes by one."""
+
+DOUBTS = 3
+"""Times that counts of a slice and of its parts may differ, as events came or went, before nobody looks again."""
+MOST_GROWTH = 1000
+"""Events that may come while a window is read, beside as many as it held at first."""
+
+_PIECE = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The events of a stretch of time, all of them as far as its step can tell."""
+
+    window: Window
+    events: Block
+    fell: bool
+    """Whether the API counted fewer events than the step before had left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many events the API counted in a window, and when it said so, by this machine's clock, in UTC."""
+
+    events: int
+    at: datetime
+
+
+class Reader:
+    """Reads a window, or parts of it again; remembers whether the API keeps to the order of time."""
+
+    def __init__(
+        self, api: PagesOfEvents, window: Window, filters: Filters, redaction: Redaction | None = None
+    ) -> None:
+        self.api = api
+        self.window = window
+        self.filters = filters
+        self.redaction = redaction
+        self.threads = api.settings.extra.max_concurrency
+        self.requests = 0
+        """Requests made so far, each counted once however often it was tried."""
+        self.first_count = 0
+        """What the API counted in the first slice when the first step read it."""
+        self._closing_count: Count | None = None
+        self._counting = threading.Lock()
+        self._trust_order = True
+        self._precision = Precision()
+        self._is_tried = False
+        self._doubts_left = DOUBTS
+
+    @property
+    def closing_count(self) -> Count:
+        """What the API counted in the whole window after the last event of the latest `read`, which has ended."""
+        assert self._closing_count is not None  # noqa: S101 - `read` ends with it
+        return self._closing_count
+
+    def count(self) -> Count:
+        """Return how many events the whole window holds now.
+
+        :raises ApiError: the API failed; see `errors`.
+        """
+        return Count(self._count(self.window), datetime.now(UTC))
+
+    def counts(self, windows: list[Window]) -> list[int]:
+        """Return how many events each of ``windows`` holds now.
+
+        :raises ApiError: the API failed; see `errors`.
+        """
+        with in_threads(self._count, windows, self.threads, "akinon-count") as counts:
+            return list(counts)
+
+    def read(self, windows: Iterable[Window]) -> Generator[Stretch, None, None]:
+        """Yield the events of ``windows``, which are in order, part by part in the order of time.
+
+        The closing count is asked for as soon as all is read, while what was read is still consumed: it is there when
+        this ends.
+
+        :raises ApiError: the API failed, or gave what was not asked for; see `errors`.
+        :raises IncompleteWindow: see `step.read_part`.
+        """
+        with tempfile.TemporaryFile(prefix="akinon-audit-events-") as file:
+            frontier = _Frontier([_Slice(window, _Due(window)) for window in windows], self.threads, _Shelf(file))
+            threads = [
+                threading.Thread(target=self._work, args=(frontier,), name=f"akinon-read-{number}", daemon=True)
+                for number in range(self.threads)
+            ]
+            for thread in threads:
+                thread.start()
+            read = 0
+            try:
+                for stretch in frontier.stretches():
+                    read += stretch.events.count
+                    self._require_an_end(read)
+                    yield stretch
+                self._closing_count = frontier.closing_count
+            finally:
+                # A request in flight cannot be cancelled: its thread ends with it, and touches nothing here anymore.
+                frontier.stop()
+
+    def _work(self, frontier: _Frontier) -> None:
+        try:
+            while (slice_ := frontier.take()) is not None:
+                started, computing = time.perf_counter(), time.thread_time()
+                part = read_part(
+                    self.api, slice_.window, self.filters, self._precision, trust_order=self._trust_order
+                )
+                block = Block.of(part.events, self.redaction)
+                frontier.adapt(time.perf_counter() - started, time.thread_time() - computing)
+                with self._counting:
+                    if not self.requests:
+                        self.first_count = part.count
+                    self.requests += part.requests
+                    missing = slice_.due.missing(part.count)
+                    fell = missing > 0
+                    if fell or not part.ordered:
+                        self._trust_order = False
+                self._try_count(slice_.window, part)
+                if missing:
+                    self._require_parts_to_sum(slice_.due)
+                if not frontier.put(slice_, part, block, fell=fell, trust_order=self._trust_order):
+                    frontier.close(self.count())
+        except BaseException as error:
+            # Also a disk that is full: whoever consumes would wait for this thread for ever.
+            frontier.fail(error)
+
+    def _try_count(self, window: Window, part: Part) -> None:
+        """Compare the API's count with the first events that one page shows whole, once for each reader.
+
+        :raises MeaninglessCount: they differ, again and again.
+        """
+        if self._is_tried or part.rest is None or not 0 < len(part.events) < part.page_size:
+            return
+        self._is_tried = True
+        front = Window(window.start, part.rest.start)
+        requests = require_meaning(self.api, front, self.filters, self._precision, page_size=part.page_size)
+        with self._counting:
+            self.requests += requests
+
+    def _require_parts_to_sum(self, due: _Due) -> None:
+        """Make sure that the counts of a slice's parts differ from the slice's own since events came or went.
+
+        :raises MeaninglessCount: the slice's count stands still, and twice is not theirs.
+        """
+        with self._counting:
+            self._doubts_left -= 1
+            if self._doubts_left < 0:
+                return
+        for _ in range(2):
+            before = self._count(due.whole)
+            if before == due.total:
+                return
+            parts = sum(map(self._count, due.parts))
+            if parts == before or self._count(due.whole) != before:
+                return
+        raise meaningless(due.whole, before, parts)
+
+    def _count(self, window: Window) -> int:
+        with self._counting:
+            self.requests += 1
+        return self.api.count(window, self.filters)
+
+    def _require_an_end(self, read: int) -> None:
+        """Make sure that a window which grows faster than it is read does not keep us for ever."""
+        first = self.first_count
+        if read > 2 * first + MOST_GROWTH:
+            raise IncompleteWindow(
+                f"The window held {first} events at first, and {read} have been read without coming to its end: they "
+                "come in faster than they can be read. Wait until it has settled (settled_for of the sensor)",
+                expected=first,
+                read=read,
+            )
+
+
+@dataclass(slots=True)
+class _Due:
+    """How many events some slices together should hold: what a step had left, however it was cut."""
+
+    whole: Window
+    """What the step read the front of."""
+    count: int | None = None
+    """What the API counted there then, None where nothing was read."""
+    front: int = 0
+    """Events that the step read."""
+    slices: Sequence[Window] = ()
+    counts: list[int] = field(default_factory=list)
+
+    def missing(self, count: int) -> int:
+        """Note what one of the slices holds; return how many are missing after the last, below 0 for too many."""
+        self.counts.append(count)
+        if self.count is None or len(self.counts) < len(self.slices):
+            return 0
+        return self.count - self.total
+
+    @property
+    def total(self) -> int:
+        """Events of the front and of the slices together."""
+        return self.front + sum(self.counts)
+
+    @property
+    def parts(self) -> list[Window]:
+        """What tiles the whole: the front, where there was one, and the slices."""
+        start = self.slices[0].start
+        front = [Window(self.whole.start, start)] if start > self.whole.start else []
+        return [*front, *self.slices]
+
+
+@dataclass(slots=True, eq=False)
+class _Slice:
+    """A stretch of time on the frontier: waiting, taken by a thread, or read."""
+
+    window: Window
+    due: _Due
+    fell: bool = False
+    """Whether a count fell when it was read, or in a step that read nothing of it."""
+    taken: bool = False
+    read: _Shelved | None = None
+    """Its events, where it was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shelved:
+    """A block without its bytes, and the places of the shelf that they are in, a piece in each."""
+
+    block: Block
+    places: tuple[int, ...]
+    size: int
+
+
+class _Shelf:
+    """A file that keeps blocks until they are wanted, and uses the place of those that were taken again.
+
+    Small as their uuids are, in memory they would lie between larger bytes that come and go, and waste what these
+    leave.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file.fileno()
+        self._free: list[int] = []
+        self._end = 0
+
+    def put(self, block: Block) -> _Shelved:
+        """Keep ``block``."""
+        places = []
+        for start in range(0, len(block.data), _PIECE):
+            if not self._free:
+                self._free.append(self._end)
+                self._end += _PIECE
+            places.append(self._free.pop())
+            os.pwrite(self._file, memoryview(block.data)[start : start + _PIECE], places[-1])
+        return _Shelved(replace(block, data=b""), tuple(places), len(block.data))
+
+    def take(self, shelved: _Shelved) -> Block:
+        """Give a block back and free its places."""
+        data = b"".join(
+            [
+                os.pread(self._file, min(_PIECE, shelved.size - number * _PIECE), place)
+                for number, place in enumerate(shelved.places)
+            ]
+        )
+        self._free.extend(shelved.places)
+        return replace(shelved.block, data=data)
+
+
+class _Frontier:
+    """The slices in the order of time, shared by the threads that read and the one that consumes."""
+
+    def __init__(self, slices: list[_Slice], threads: int, shelf: _Shelf) -> None:
+        self._slices = slices
+        self._shelf = shelf
+        self._threads = threads
+        lock = threading.Lock()
+        self._may_take = threading.Condition(lock)
+        self._may_consume = threading.Condition(lock)
+        self._unread = len(slices)
+        self._held = 0
+        """Events that were read and not yet consumed."""
+        self._at_work = 0
+        """Threads that read a slice."""
+        self._useful = float(threads)
+        """Threads that should do so at a time."""
+        self._page_size = 1
+        self.closing_count: Count | None = None
+        """What the API counted when everything was read; there when `stretches` ends."""
+        self._error: BaseException | None = None
+        self._stopped = False
+
+    def take(self) -> _Slice | None:
+        """Return the first slice that may be read now, waiting for one; None where the reading is over."""
+        with self._may_take:
+            while self._unread and not self._stopped:
+                slice_ = self._next() if self._at_work < int(self._useful) else None
+                if slice_ is not None:
+                    slice_.taken = True
+                    self._at_work += 1
+                    return slice_
+                self._may_take.wait()
+            return None
+
+    def put(self, slice_: _Slice, part: Part, block: Block, *, fell: bool, trust_order: bool) -> bool:
+        """Put back a slice that was taken: as read, with what is left of it behind.
+
+        Returns False to the thread that put the last of them: nothing is left to read.
+        """
+        with self._may_take:
+            if self._stopped:
+                return True
+            self._page_size = max(self._page_size, part.page_size)
+            self._unread -= 1
+            self._at_work -= 1
+            here: list[_Slice] = []
+            whole = slice_.window
+            fell = fell or slice_.fell
+            if part.rest is None or part.rest.start > slice_.window.start:
+                if part.rest is not None:
+                    slice_.window = slice_.window.until(part.rest.start)
+                slice_.fell = fell
+                slice_.read = self._shelf.put(block)
+                self._held += block.count
+                here.append(slice_)
+            if part.rest is not None:
+                windows = part.rest.split(self._cuts(part, trust_order), part.unit)
+                due = _Due(whole, part.count, len(part.events), windows)
+                here.extend(_Slice(window, due, fell=fell and slice_.read is None) for window in windows)
+                self._unread += len(windows)
+            # This thread comes for one of the unread slices itself.
+            self._may_take.notify(max(0, min(int(self._useful), self._unread) - self._at_work - 1))
+            place = self._slices.index(slice_)
+            self._slices[place : place + 1] = here
+            if self._slices[0].read is not None:
+                self._may_consume.notify()
+            if not self._unread:
+                self._may_take.notify_all()
+            return self._unread > 0
+
+    def adapt(self, seconds: float, computing: float) -> None:
+        """Let more or fewer threads be at work, as a step that took ``seconds``, ``computing`` for so many, tells."""
+        with self._may_take:
+            change = -ADAPTATION if self._at_work * computing > SATURATED * seconds else ADAPTATION
+            self._useful = min(self._threads, max(1.0, self._useful + change))
+
+    def close(self, count: Count) -> None:
+        """Take the closing count; nothing else is to come."""
+        with self._may_consume:
+            self.closing_count = count
+            self._may_consume.notify()
+
+    def stretches(self) -> Iterator[Stretch]:
+        """Yield what was read from the front of the list, waiting for it, and at the end for the closing count.
+
+        Raises what a thread met.
+        """
+        while True:
+            with self._may_consume:
+                while self._error is None and (self._slices[0].read if self._slices else self.closing_count) is None:
+                    self._may_consume.wait()
+                if self._error is not None:
+                    raise self._error
+                if not self._slices:
+                    return
+                slice_ = self._slices.pop(0)
+                assert slice_.read is not None  # noqa: S101 - what the loop above waited for
+                block = self._shelf.take(slice_.read)
+                self._held -= block.count
+                if self._at_work < int(self._useful):
+                    self._may_take.notify()
+            yield Stretch(slice_.window, block, slice_.fell)
+
+    def fail(self, error: BaseException) -> None:
+        """End the reading with ``error``."""
+        with self._may_consume:
+            self._error = self._error or error
+            self._may_consume.notify()
+        self.stop()
+
+    def stop(self) -> None:
+        """Let the threads end."""
+        with self._may_take:
+            self._stopped = True
+            self._may_take.notify_all()
+
+    def _next(self) -> _Slice | None:
+        """Return the first slice that nobody reads, where the look-ahead reaches it."""
+        going = 0
+        for slice_ in self._slices:
+            if slice_.read is None and not slice_.taken:
+                reach = LOOKAHEAD_SLICES * SLICE_PAGES * self._threads * self._page_size
+                # The very first must always be read: nothing can be consumed before it.
+                is_first = slice_ is self._slices[0]
+                return slice_ if is_first or self._held + going * self._page_size < reach else None
+            going += slice_.read is None
+        return None
+
+    def _cuts(self, part: Part, trust_order: bool) -> int:
+        """Return how many slices to cut the rest of a part into."""
+        pages = part.left / part.page_size
+        if not trust_order:
+            # Only whole pages count, and events are not spread evenly.
+            return min(MOST_CUTS, max(2, math.ceil(2 * pages)))
+        cuts = max(1, round(pages / SLICE_PAGES))
+        idle = int(self._useful) - self._unread
+        if pages > LEAST_PAGES_TO_SHARE and idle > 1:
+            cuts = max(cuts, min(idle, math.ceil(pages / LEAST_PAGES_TO_SHARE)))
+        return min(MOST_CUTS, cuts)

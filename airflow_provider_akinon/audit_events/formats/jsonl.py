@@ -1,0 +1,310 @@
+"""Events as they are stored: JSON Lines, each line the record as the API wrote it, as a rule through gzip.
+
+The same events give the same bytes (the gzip header holds no time and no name), in one environment: another zlib
+may compress differently, so the SHA-256 of the uncompressed content is the lasting identity. This module refuses
+events that do not strictly ascend by timestamp and uuid: nothing is written twice, or out of order. The uuids of what
+it wrote are counted one by one, as the same one may come again with another timestamp.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import heapq
+import io
+import os
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from mmap import mmap
+from typing import IO, cast
+
+from airflow_provider_akinon.audit_events.errors import ProtocolError
+from airflow_provider_akinon.audit_events.model import Event, Format, format_instant
+
+_PIECE = 128 * 1024
+_GZIP_LEVELS = {Format.JSONL_GZ: 6, Format.PARQUET: 1}
+"""Of the lines; those that become Parquet are only spooled."""
+
+_BLOCK = 1024 * 1024
+"""Bytes compressed at a time; of smaller ones, the thread would mostly wait for its turn among those that read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some events as they will be stored, in order. One piece of memory, for what may wait for its turn."""
+
+    count: int
+    data: bytes
+    """Each event's line, and behind them all each event's uuid; each with a line feed at its end."""
+    lines_size: int
+    """Bytes of the lines."""
+    first: tuple[datetime, str] | None
+    """Timestamp and uuid of the first event, None where there is none; ``last`` likewise."""
+    last: tuple[datetime, str] | None
+
+    @classmethod
+    def of(cls, events: Sequence[Event], redact: Callable[[bytes], bytes] | None = None) -> Block:
+        """Return the block of ``events``, what ``redact`` removes from a line removed.
+
+        :raises ProtocolError: they do not strictly ascend by timestamp and uuid.
+        """
+        keys = [event[:2] for event in events]
+        for before, after in pairwise(keys):
+            _require_ascent(before, after)
+        lines = [redact(event.line) if redact else event.line for event in events]
+        return cls(
+            count=len(events),
+            data=b"\n".join([*lines, *(event.uuid.encode() for event in events), b""]),
+            lines_size=sum(map(len, lines)) + len(lines),
+            first=keys[0] if keys else None,
+            last=keys[-1] if keys else None,
+        )
+
+    @property
+    def lines(self) -> memoryview:
+        """Each event's line, with a line feed at its end."""
+        return memoryview(self.data)[: self.lines_size]
+
+    @property
+    def uuids(self) -> bytes:
+        """Each event's uuid, with a line feed at its end."""
+        return self.data[self.lines_size :]
+
+
+_RUN = 8_192
+"""Uuids that are sorted at a time; all others of a file wait on disk."""
+_RUN_PIECE = 2 * 1024
+"""Bytes that are read of a run at a time, where the runs are few."""
+_MERGED = 128 * 1024
+"""Bytes that are read of all runs at a time, where they are many."""
+_LEAST_PIECE = 128
+
+
+class DistinctUuids:
+    """Counts distinct uuids, in whatever case they are written. Use it in a ``with``; memory does not grow with them.
+
+    They are sorted in runs, which go to a file where there are many, and are merged to be counted.
+    """
+
+    def __init__(self) -> None:
+        self._run: list[bytes] = []
+        self._places: list[tuple[int, int]] = []
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> DistinctUuids:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, uuids: Iterable[bytes]) -> None:
+        """Take uuids, none of which holds a line break."""
+        self._run.extend(uuids)
+        if len(self._run) >= _RUN:
+            self._put_aside()
+
+    def counted(self) -> tuple[int, bytes | None]:
+        """Return how many there are, and one that came more than once, None where none did."""
+        self._run.sort()
+        number, twin, before = 0, None, None
+        piece = max(_LEAST_PIECE, min(_RUN_PIECE, _MERGED // max(1, len(self._places))))
+        for uuid in heapq.merge(self._run, *(self._read(start, size, piece) for start, size in self._places)):
+            if uuid == before:
+                twin = uuid
+            else:
+                number, before = number + 1, uuid
+        return number, twin
+
+    def _put_aside(self) -> None:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(prefix="akinon-audit-events-")  # noqa: SIM115 - closed by __exit__
+        self._run.sort()
+        start = self._file.tell()
+        self._file.writelines(uuid + b"\n" for uuid in self._run)
+        self._file.flush()
+        self._places.append((start, self._file.tell() - start))
+        self._run.clear()
+
+    def _read(self, start: int, size: int, most: int) -> Iterator[bytes]:
+        assert self._file is not None  # noqa: S101 - where there is a place, there is a file
+        rest, end = b"", start + size
+        while start < end:
+            piece = os.pread(self._file.fileno(), min(most, end - start), start)
+            if not piece:
+                raise OSError("a temporary file was cut")
+            start += len(piece)
+            *uuids, rest = (rest + piece).split(b"\n")
+            yield from uuids
+
+
+_SUMS = 1 << 256
+
+
+def uuids_sum(uuids: Iterable[bytes]) -> int:
+    """Return what identifies a set of uuids in whatever order: the sum of their SHA-256, modulo 2^256."""
+    return sum(int.from_bytes(hashlib.sha256(uuid).digest()) for uuid in uuids) % _SUMS
+
+
+def added_sums(*sums: int) -> int:
+    """Return the sum of uuids that several sets hold together."""
+    return sum(sums) % _SUMS
+
+
+def sum_in_hex(uuids_sum: int) -> str:
+    """Return a sum of uuids as receipts hold it."""
+    return f"{uuids_sum:064x}"
+
+
+def _require_ascent(before: tuple[datetime, str], after: tuple[datetime, str]) -> None:
+    if after <= before:
+        raise ProtocolError(
+            f"The API gave event {after[1]} of {format_instant(after[0])} after event {before[1]} of "
+            f"{format_instant(before[0])}: twice, or out of order"
+        )
+
+
+@contextmanager
+def unpacked_lines(file: IO[bytes]) -> Iterator[IO[bytes]]:
+    """Give the lines of a file that went through gzip, each with its line break.
+
+    The pieces are larger than gzip's own, and Python has nothing to do between two lines: that halves the time.
+    """
+    with gzip.open(file) as unpacked, io.BufferedReader(cast(io.RawIOBase, unpacked), _PIECE) as lines:
+        yield cast(IO[bytes], lines)
+
+
+class JsonLines:
+    """Writes events to ``file`` as JSON Lines, and keeps what identifies them.
+
+    They go through gzip but for `Format.JSONL`. Compression has a thread of its own: zlib lets other Python threads
+    run. Use it in a ``with``: the figures are final after it. Memory does not grow with the events.
+    """
+
+    def __init__(self, file: IO[bytes], format: Format = Format.JSONL_GZ) -> None:  # noqa: A002 - the field's own word
+        self.count = 0
+        self.first: tuple[datetime, str] | None = None
+        """Timestamp and uuid of the first event, None where there is none; ``last`` likewise."""
+        self.last: tuple[datetime, str] | None = None
+        self.uuids_sum = 0
+        """See `uuids_sum`."""
+        self.distinct = 0
+        """Different uuids among the events, counted."""
+        self.twin: str | None = None
+        """A uuid that more than one event has, in lower case; None where none does."""
+        self._distinct = DistinctUuids()
+        self._uuids = hashlib.sha256()
+        self._content = hashlib.sha256()
+        self._stored = _Hashed(file)
+        level = _GZIP_LEVELS.get(format)
+        self._gzip = None if level is None else zlib.compressobj(level=level, wbits=16 + zlib.MAX_WBITS)
+        # One is filled while the other is compressed. They are mapped, not allocated: glibc keeps up to twice the
+        # largest piece that was ever freed, for each thread.
+        self._filling, self._other = mmap(-1, _BLOCK), mmap(-1, _BLOCK)
+        self._filled = 0
+        self._thread = ThreadPoolExecutor(1, "akinon-gzip")
+        self._compressing: Future[None] | None = None
+
+    def __enter__(self) -> JsonLines:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            with self._thread, self._distinct:
+                if kind is None:
+                    self._hand_over(last=True)
+                    self.distinct, twin = self._distinct.counted()
+                    self.twin = None if twin is None else twin.decode()
+                    self._wait()
+        finally:
+            # Only the figures are wanted from here on, as long as the export lasts.
+            del self._filling, self._other, self._gzip, self._distinct
+
+    def write(self, block: Block) -> None:
+        """Append events.
+
+        :raises ProtocolError: they do not follow those that were written, by timestamp and uuid.
+        """
+        if block.first is None:
+            return
+        if self.last is not None:
+            _require_ascent(self.last, block.first)
+        self.first = self.first or block.first
+        self.last = block.last
+        self.count += block.count
+        uuids = block.uuids
+        self._uuids.update(uuids)
+        self.uuids_sum = added_sums(self.uuids_sum, uuids_sum(uuids.split()))
+        self._distinct.add(uuids.lower().split())
+        self._fill(block.lines)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self._stored.size
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the file, hex."""
+        return self._stored.sha256.hexdigest()
+
+    @property
+    def content_sha256(self) -> str:
+        """SHA-256 of the uncompressed lines, hex."""
+        return self._content.hexdigest()
+
+    @property
+    def uuids_sha256(self) -> str:
+        """SHA-256 of the events' uuids in the file's order, each followed by a line feed, hex."""
+        return self._uuids.hexdigest()
+
+    def _fill(self, lines: memoryview) -> None:
+        """Append bytes to the block that is filled. All blocks are of one size, however the events come.
+
+        A compressor may give other bytes for other blocks.
+        """
+        while lines:
+            piece, lines = lines[: _BLOCK - self._filled], lines[_BLOCK - self._filled :]
+            self._filling[self._filled : self._filled + len(piece)] = piece
+            self._filled += len(piece)
+            if self._filled == _BLOCK:
+                self._hand_over()
+
+    def _hand_over(self, *, last: bool = False) -> None:
+        """Let the thread compress what was filled, once it has compressed the block before, which is filled next."""
+        self._wait()
+        self._compressing = self._thread.submit(self._compress, self._filling, self._filled, last)
+        self._filling, self._other, self._filled = self._other, self._filling, 0
+
+    def _compress(self, filled: mmap, size: int, last: bool) -> None:
+        if size:
+            with memoryview(filled)[:size] as block:
+                self._content.update(block)
+                self._stored.write(self._gzip.compress(block) if self._gzip else block)
+        if last and self._gzip:
+            self._stored.write(self._gzip.flush())
+
+    def _wait(self) -> None:
+        """Wait until nothing is left to compress; raises what the thread met."""
+        if self._compressing is not None:
+            self._compressing.result()
+
+
+class _Hashed:
+    """Passes writes on to a file, counting and hashing them."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.size = 0
+        self.sha256 = hashlib.sha256()
+
+    def write(self, data: bytes | memoryview) -> int:
+        self.size += len(data)
+        self.sha256.update(data)
+        return self._file.write(data)

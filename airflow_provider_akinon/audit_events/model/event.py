@@ -1,0 +1,98 @@
+"""Events: what orders and identifies them, beside the record as the API wrote it.
+
+A record passes through untouched: unknown fields, huge integers, ``1.10`` and the order of keys stay as they were.
+This module refuses records without a ``uuid``, or a ``timestamp`` with a time zone, and names the record as far as it
+says who it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, NamedTuple
+
+import msgspec
+
+from airflow_provider_akinon.audit_events.errors import ProtocolError
+from airflow_provider_akinon.audit_events.foreign_text import shown
+from airflow_provider_akinon.audit_events.model.lone_surrogates import tolerant
+from airflow_provider_akinon.audit_events.model.unreadable import unreadable
+
+UUID = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+"""The pattern of a UUID in its usual form."""
+MOST_BYTES = 256 * 1024 * 1024
+"""Bytes of an answer, as it comes and unpacked; so of a record too."""
+
+
+class Event(NamedTuple):
+    """An audit event: what orders it, and the record. Sorts by ``(timestamp, uuid)``."""
+
+    timestamp: datetime
+    uuid: str
+    line: bytes
+    """The record as the API wrote it, on one line, without a line break at its end."""
+
+
+class _Fields(msgspec.Struct, frozen=True):
+    """The fields of a record that the export reads; all others stay bytes."""
+
+    timestamp: Annotated[datetime, msgspec.Meta(tz=True)]
+    uuid: str
+
+
+_decode_fields = msgspec.json.Decoder(_Fields).decode
+_decode_many_fields = msgspec.json.Decoder(_Fields).decode_lines
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_scan = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
+
+
+def parse_event(line: bytes, place: int | None = None) -> Event:
+    """Return the event of a record that is on one line, and has a ``place`` in its page, from 1 on.
+
+    :raises ProtocolError: the record has no ``uuid``, or no ``timestamp`` with a time zone.
+    """
+    try:
+        fields = tolerant(_decode_fields, line)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise unreadable(line, place, error) from error
+    try:
+        return Event(fields.timestamp.astimezone(UTC), fields.uuid, line)
+    except OverflowError:
+        raise ProtocolError(
+            f"Event {shown(fields.uuid)} has the timestamp {fields.timestamp}, which UTC has not"
+        ) from None
+
+
+def parse_events(lines: list[bytes]) -> list[Event]:
+    """Return the events of records that are each on one line, all at once where they are as they should be.
+
+    :raises ProtocolError: see `parse_event`.
+    """
+    try:
+        fields = _decode_many_fields(b"\n".join(lines))
+        return [
+            Event(each.timestamp.astimezone(UTC), each.uuid, line) for each, line in zip(fields, lines, strict=True)
+        ]
+    except (msgspec.DecodeError, ValueError, RecursionError, OverflowError):
+        return [parse_event(line, place) for place, line in enumerate(lines, 1)]
+
+
+def members(text: bytes) -> dict[str, bytes]:
+    """Return the members of a compact JSON object, each value as it is written; of a repeated key the last."""
+    return {name: bytes(value) for name, value in raw_members(text).items()}
+
+
+def raw_members(text: bytes) -> Mapping[str, bytes | msgspec.Raw]:
+    """Return `members` that are only looked at: their values compare, and are bytes where one asks for them."""
+    try:
+        return _decode_members(text)
+    except msgspec.DecodeError:  # of half a character, which Python's own decoder takes
+        found: dict[str, bytes] = {}
+        written, place = text.decode().rstrip(), 1
+        while place < len(written):
+            name, colon = _scan(written, place)
+            _, end = _scan(written, colon + 1)
+            found[name] = written[colon + 1 : end].encode()
+            place = end + 1
+        return found

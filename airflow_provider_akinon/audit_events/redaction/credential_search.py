@@ -1,0 +1,255 @@
+"""Where credentials are in a field's JSON: in objects, in lists of names and values, in texts within texts.
+
+First a quick look tells most fields that hold none. What it cannot tell is searched: JSON as far as it is whole, and
+whatever else as loose text, as it is written and decoded. This module finds places; it replaces nothing. The work is
+bounded: what would take more is removed unread.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from itertools import filterfalse
+from typing import Any
+
+import msgspec
+
+from airflow_provider_akinon.audit_events.redaction.credential_names import (
+    HARMLESS_NAMES,
+    HARMLESS_TEXTS,
+    harmless,
+    has_mark,
+    is_card,
+    is_credential,
+    is_suspect,
+)
+from airflow_provider_akinon.audit_events.redaction.loose_text import QUOTED, REDACTED, loose_credentials
+from airflow_provider_akinon.audit_events.redaction.splicing import (
+    ESCAPES,
+    PERCENTS,
+    ByteEdit,
+    Edit,
+    Node,
+    edited,
+    is_redacted,
+    key_end,
+    labelled,
+    merged,
+    not_redacted,
+    parse_json,
+    spliced,
+    unescaped,
+    unpercented,
+)
+
+_LAYERS = 16  # of text within text; what lies deeper is removed unread
+_WORK = 12  # characters to look at for each of a field; what would take more is removed unread
+_LEAST_WORK = 100_000  # whatever the field
+_TEXT, _MARK, _EDIT = 300, 20, 30  # characters that take as long as a text does, a colon or equals sign, or an edit
+_FEW = 32  # names and texts in a field that are found one by one
+_MAYBE_JSON = re.compile(r"""[{\["]""")
+_JSON_IN_FORM = re.compile(r"""=((?:[{\["]|%7B|%5B|%22)[^&\r\n]++)""", re.IGNORECASE)
+_QUOTED = QUOTED.encode()
+_NOTHING: tuple[list[str], list[str]] = ([], [])
+_SCALAR = re.compile(rb'"[^"]*+"|[^"\s,}\]]++')  # of JSON without escaped quotation marks
+_decode = msgspec.json.Decoder().decode
+
+
+def redacted(value: bytes | msgspec.Raw) -> bytes | msgspec.Raw:
+    """Return a field's JSON without credentials; the very same where it holds none."""
+    found = _look(value)
+    if found is _NOTHING:
+        return value
+    json = bytes(value)
+    search = CredentialSearch(len(json))
+    edits = None if found is None else _found(json, *found, search)
+    if edits is not None:
+        return spliced(json, edits)
+    return search.searched(str(json, "utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+
+
+def _look(value: bytes | msgspec.Raw) -> tuple[list[str], list[str]] | None:
+    """Return a field's names of credentials and texts that may hold some; None where that has to be searched."""
+    try:
+        root = _decode(value)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+    if type(root) is not dict and type(root) is not list:
+        return _NOTHING if type(root) is not str or harmless(root) else None
+    names: list[str] = []
+    texts: list[str] = []
+    quotes = 0
+    inside: list[Any] = [root]
+    for holder in inside:
+        kids: Iterable[Any] = holder
+        if type(holder) is dict:
+            quotes += 2 * len(holder)
+            if not HARMLESS_NAMES.issuperset(holder):
+                for name in [*filterfalse(HARMLESS_NAMES.__contains__, holder)]:
+                    if not is_suspect(name):
+                        continue
+                    kid = holder.pop(name)
+                    if type(kid) is dict or type(kid) is list or not is_credential(name) or _is_body(name):
+                        return None
+                    names.append(name)
+                    quotes += 2 * (type(kid) is str)
+            kids = holder.values()
+        elif len(holder) == 2 and type(holder[0]) is str and is_suspect(holder[0]):
+            return None
+        for kid in kids:
+            if type(kid) is str:
+                quotes += 2
+                if kid not in HARMLESS_TEXTS and not harmless(kid):
+                    texts.append(kid)
+            elif type(kid) is dict or type(kid) is list:
+                inside.append(kid)
+    # Of a key that is there twice one value was lost; where a quotation mark is escaped, this cannot tell.
+    if bytes(value).count(b'"') != quotes:
+        return None
+    return (names, texts) if names or texts else _NOTHING
+
+
+def _found(json: bytes, names: list[str], texts: list[str], search: CredentialSearch) -> list[ByteEdit] | None:
+    """Return the edits of JSON without escaped quotation marks, in which no key is there twice.
+
+    ``names``: of what is to go; ``texts``: to be searched. None where these do not stand there as they are.
+    """
+    if len(names) + len(texts) > _FEW:
+        return None
+    edits: list[ByteEdit] = []
+    for name in set(names):
+        starts = _ends(json, f'"{name}":'.encode())
+        if len(starts) != names.count(name):
+            return None
+        for start in starts:
+            value = _SCALAR.match(json, start)
+            if not value:
+                return None
+            if value[0] != b"null" and not is_redacted(value[0]):
+                edits.append((*value.span(), _QUOTED))
+    for text in set(texts):
+        written = f'"{text}"'
+        ends = _ends(json, written.encode())
+        if len(ends) != texts.count(text):
+            return None
+        new = search.searched(written)
+        edits += [(end - len(written.encode()), end, new.encode()) for end in ends]
+    return sorted(edits)
+
+
+def _ends(json: bytes, written: bytes) -> list[int]:
+    """Return where what is written ends, wherever it stands."""
+    ends = []
+    at = json.find(written)
+    while at >= 0:
+        ends.append(at + len(written))
+        at = json.find(written, ends[-1])
+    return ends
+
+
+class CredentialSearch:
+    """A search of one field, within bounds: once all the work is done that its size is worth, all else is removed."""
+
+    def __init__(self, size: int) -> None:
+        self._left = _LEAST_WORK + _WORK * size
+
+    def searched(self, text: str) -> str:
+        """Return a value's JSON without what can be found in it as a text, also where it is broken."""
+        while self._left > 0:
+            self._again = False
+            edits = self._string(text, 0, len(text), None, 0) if text[:1] == '"' else self._json(text, None, 0)[0]
+            before, text = text, spliced(text, edits)
+            if text == before or not self._again:
+                return text
+        return QUOTED
+
+    def _json(self, text: str, parent: str | None, layer: int) -> tuple[list[Edit], bool]:
+        """Return the edits of JSON, and whether it is whole. ``parent``: the name above it."""
+        self._left -= len(text)
+        roots, whole = parse_json(text)
+        edits: list[Edit] = []
+        stack: list[tuple[Node, str | None]] = [((None, 0, -1, len(text), roots), parent)]
+        while stack:
+            node, parent = stack.pop()
+            in_card = parent is not None and is_card(parent)
+            for kid in node[4] or ():
+                name, begin, start, end, inside = kid
+                if name is not None and (in_card or is_suspect(name)):
+                    if whole and _is_body(name):
+                        edits += self._string(text, begin, key_end(text, begin), None, layer)
+                    if is_credential(name, parent):
+                        edits += _removal(text, kid)
+                        continue
+                under = parent if name is None else name
+                if inside is not None:
+                    labels, values = labelled(text, node, kid)
+                    if any(map(is_credential, labels)):
+                        edits += [edit for value in values for edit in _removal(text, value)]
+                    stack.append((kid, under))
+                elif (
+                    whole
+                    and has_mark(text[start + 1 : end - 1])
+                    and text[start] == '"'
+                    and not _is_harmless_under(text[start + 1 : end - 1], under)
+                ):
+                    edits += self._string(text, start, end, under, layer)
+        return merged(text, edits), whole
+
+    def _string(self, text: str, start: int, end: int, parent: str | None, layer: int) -> list[Edit]:
+        """Return the edits of what is between the quotes of a JSON string."""
+        coded = unescaped(text[start + 1 : end - 1])
+        found = self._text(coded.text, parent, layer)
+        return [(start + 1 + a, start + 1 + b, new) for a, b, new in coded.outer(found)]
+
+    def _text(self, text: str, parent: str | None, layer: int) -> list[Edit]:
+        """Return the edits of a text within a text."""
+        if _is_harmless_under(text, parent):
+            return []
+        self._left -= _TEXT + len(text) + _MARK * (text.count("=") + text.count(":"))
+        if layer >= _LAYERS or self._left < 0:
+            return merged(text, [(0, len(text), REDACTED)])
+        edits, whole = self._json(text, parent, layer + 1) if _MAYBE_JSON.search(text) else ([], False)
+        if whole:
+            return edits
+        edits = merged(text, edits + self._form(text, layer + 1) + loose_credentials(text, parent))
+        edits = merged(text, edits + self._coded(text, edits, parent, layer + 1))
+        self._left -= _EDIT * len(edits)
+        self._again = self._again or bool(edits)
+        return edits
+
+    def _form(self, text: str, layer: int) -> list[Edit]:
+        """Return the edits of whole JSON in a form."""
+        edits: list[Edit] = []
+        for found in _JSON_IN_FORM.finditer(text):
+            self._left -= _TEXT
+            if self._left < 0:
+                return [(0, len(text), REDACTED)]
+            coded = unpercented(found[1])
+            inner, whole = self._json(coded.text, None, layer)
+            if whole:
+                edits += [(found.start(1) + a, found.start(1) + b, new) for a, b, new in coded.outer(inner)]
+        return edits
+
+    def _coded(self, text: str, edits: list[Edit], parent: str | None, layer: int) -> list[Edit]:
+        """Return the edits of a text whose names may be escaped, beside those that it has."""
+        rest = not_redacted(edited(text, edits).text)  # not one layer more of what is redacted
+        for pattern, decode in ((PERCENTS, unpercented), (ESCAPES, unescaped)):
+            if pattern.search(rest):
+                coded = decode(text, edits)
+                return coded.outer(self._text(coded.text, parent, layer))
+        return []
+
+
+def _is_harmless_under(text: str, parent: str | None) -> bool:
+    return harmless(text) and not (parent is not None and is_card(parent))
+
+
+def _is_body(name: str) -> bool:
+    """Tell whether a key may be a body that was taken for one."""
+    return "=" in name or name[:1] in ("{", "[")
+
+
+def _removal(text: str, value: Node) -> list[Edit]:
+    """Return the edit of a credential; null stays."""
+    _, _, start, end, _ = value
+    return [] if text[start:end] == "null" else [(start, end, QUOTED)]

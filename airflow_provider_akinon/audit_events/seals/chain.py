@@ -1,0 +1,196 @@
+"""Chains of seals, as they are found: which seals follow each other, and for which somebody vouches.
+
+Whoever may write to the bucket can add seals. Only what a signature or a head from outside the bucket covers counts
+as sealed; where neither is known, seals have only each other to go by. A signature covers, through the chain, all
+that came before. This module refuses a chain whose seals do not follow each other: it names which do not, and goes
+by the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from airflow_provider_akinon.audit_events.archive import Bucket, Inventory, Status, seal_key, status_of
+from airflow_provider_akinon.audit_events.errors import ArchiveError
+from airflow_provider_akinon.audit_events.in_threads import in_threads
+from airflow_provider_akinon.audit_events.seals.document import ChainName, Seal, parse_seal
+from airflow_provider_akinon.audit_events.seals.keys import PublicKey
+from airflow_provider_akinon.audit_events.seals.series import Entry
+
+THREADS = 8
+"""Seals that are read at a time."""
+MOST_OF_A_SEAL = 64 << 20
+"""Bytes: some 150,000 receipts."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealProblem:
+    """What is wrong with one seal of a chain."""
+
+    status: Status
+    key: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Vouchers:
+    """What tells from outside the bucket that seals are ours."""
+
+    keys: Collection[PublicKey] = ()
+    """One of them has to have signed the newest seal; none where signatures are not to be checked."""
+    heads: Collection[str] = ()
+    """SHA-256s of seals that are ours."""
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether nothing tells, so that seals have only each other to go by."""
+        return not self.keys and not self.heads
+
+
+NOTHING_KNOWN = Vouchers()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSeal:
+    """A seal and the SHA-256 of its bytes."""
+
+    key: str
+    sha256: str
+    seal: Seal
+    is_covered: bool = True
+    """Whether a signature or a head vouches for it: its own, or that of a later one. Only then it seals."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealChain:
+    """The seals of a chain that can be relied on, oldest first, and what is wrong with the others."""
+
+    seals: tuple[StoredSeal, ...]
+    problems: tuple[SealProblem, ...]
+
+    @classmethod
+    def read(
+        cls, prefix: str, folder: str, bodies: Mapping[int, bytes | ArchiveError], vouchers: Vouchers = NOTHING_KNOWN
+    ) -> SealChain:
+        """Check the seals of a folder, each given by its number; an error in place of one that could not be read.
+
+        :param vouchers: a signature or a head covers its seal and the older ones, as far as none in between is
+            missing or altered.
+        """
+        seals: list[StoredSeal] = []
+        problems: list[SealProblem] = []
+        named: str | None = None  # what the next newer seal says that this one's SHA-256 is
+        signed = covered = vouchers.is_nothing
+        for number, after in _downwards(bodies):
+            key = seal_key(prefix, folder, number)
+            if number not in bodies:
+                lost = f"seal {number} is" if after == number + 1 else f"seals {number} to {after - 1} are"
+                problems.append(SealProblem(Status.MISSING, key, f"{lost} missing; a later one is there"))
+                named, signed, covered = None, vouchers.is_nothing, vouchers.is_nothing
+                continue
+            body = bodies[number]
+            try:
+                if isinstance(body, ArchiveError):
+                    raise body
+                sha256 = hashlib.sha256(body).hexdigest()
+                seal = parse_seal(key, body)
+                is_signed = _signed(seal, vouchers.keys)
+                if named not in (None, sha256):
+                    # One that nobody vouches for discredits none that has a voucher of its own.
+                    if covered or not (is_signed or sha256 in vouchers.heads):
+                        raise ArchiveError(f"seal {number} was changed: seal {number + 1} names the SHA-256 {named}")
+                    newer = seals.pop().key
+                    if all(problem.key != newer for problem in problems):
+                        detail = f"it names {named} as the seal before it, and that is {sha256}"
+                        problems.append(SealProblem(Status.ALTERED, newer, detail))
+                if (number == 1) != (seal.previous is None):
+                    raise ArchiveError(f"seal {number} names {seal.previous} as the seal before it")
+                signed = signed or is_signed
+            except ArchiveError as error:
+                problems.append(SealProblem(status_of(error), key, str(error)))
+                named, signed, covered = None, vouchers.is_nothing, vouchers.is_nothing
+                continue
+            covered = covered or signed or sha256 in vouchers.heads
+            if vouchers.keys and not signed:
+                detail = f"neither seal {number} nor a later one is signed by a key that was given"
+                problems.append(SealProblem(Status.NOT_SIGNED, key, detail))
+            seals.append(StoredSeal(key, sha256, seal, covered))
+            named = seal.previous
+        return cls(tuple(reversed(seals)), tuple(reversed(problems)))
+
+    @property
+    def head(self) -> StoredSeal | None:
+        """The newest seal, None where there is none."""
+        return self.seals[-1] if self.seals else None
+
+    @property
+    def name(self) -> ChainName | None:
+        """Source and filters of the chain, None where no seal tells."""
+        return self.head.seal.chain if self.head else None
+
+    @property
+    def newest_covered(self) -> Seal | None:
+        """The newest seal that a signature or a head vouches for, None where there is none."""
+        return next((stored.seal for stored in reversed(self.seals) if stored.is_covered), None)
+
+    def seal(self, number: int) -> StoredSeal | None:
+        """Return the seal with this number, None where it is not there."""
+        return next((stored for stored in self.seals if stored.seal.number == number), None)
+
+    @property
+    def reached(self) -> datetime | None:
+        """The end of the latest period that was sealed, None where there is none."""
+        return max((stored.seal.period.end for stored in self.seals), default=None)
+
+    def entries(self, *, covered: bool = False) -> Iterator[Entry]:
+        """Yield every receipt that a seal holds; with ``covered``, only those for which somebody vouches."""
+        for stored in self.seals:
+            if stored.is_covered or not covered:
+                yield from ((stored.seal.chain, entry) for entry in stored.seal.receipts)
+
+
+def _downwards(numbers: Collection[int]) -> Iterator[tuple[int, int]]:
+    """Yield the numbers from the highest to 1, each with the one above; of those in a row that lack, the lowest."""
+    present = sorted((number for number in numbers if number > 0), reverse=True)
+    above = present[0] + 1 if present else 1
+    for number in [*present, 0]:
+        if number + 1 < above:
+            yield number + 1, above
+            above = number + 1
+        if number:
+            yield number, above
+            above = number
+
+
+def _signed(seal: Seal, keys: Collection[PublicKey]) -> bool:
+    """Tell whether one of ``keys`` signed the seal.
+
+    :raises ArchiveError: the seal says so, and the signature is not that key's.
+    """
+    for key in keys:
+        if seal.signed_by == str(key):
+            if not seal.is_signed_by(key):
+                raise ArchiveError(f"seal {seal.number} was changed: its signature does not fit")
+            return True
+    return False
+
+
+def read_chains(
+    bucket: Bucket, inventory: Inventory, vouchers: Vouchers = NOTHING_KNOWN
+) -> Iterator[tuple[str, SealChain]]:
+    """Yield folder and chain of all seals of an inventory; ``vouchers`` are as `SealChain.read` takes them."""
+
+    def read(place: str) -> bytes | ArchiveError:
+        try:
+            return bucket.read(place, MOST_OF_A_SEAL)
+        except ArchiveError as error:  # of this key: the chain tells of it, and goes by the others
+            return error
+
+    for folder, numbers in sorted(inventory.seals.items()):
+        places = [seal_key(inventory.prefix, folder, number) for number in numbers]
+        with in_threads(read, places, THREADS, "akinon-seals") as read_bodies:
+            bodies = dict(zip(numbers, read_bodies, strict=True))
+        yield folder, SealChain.read(inventory.prefix, folder, bodies, vouchers)

@@ -1,0 +1,177 @@
+"""Seals: which receipts there were at a time, each seal bound to the one before it.
+
+A chain of seals belongs to a source and filters. Each seal holds the SHA-256 of every receipt that no earlier seal
+holds, and of the seal before; so the SHA-256 of the newest one, the head, stands for all of them. It also names all
+chains of the archive, so that none can go unseen while another is there.
+
+A seal lies at ``<prefix>/_seals/<chain>/_<number>.seal.json`` and is never changed. This module refuses bytes that
+are not exactly those of a seal of its schema, and a seal that lies elsewhere than its chain and number say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from airflow_provider_akinon.audit_events.archive import (
+    Count,
+    Run,
+    Sha256,
+    encoded,
+    folder_of_chain,
+    require_calendar,
+    seal_key,
+)
+from airflow_provider_akinon.audit_events.errors import ArchiveError
+from airflow_provider_akinon.audit_events.model import Filters, Format, Instant, Source, Window
+from airflow_provider_akinon.audit_events.seals.keys import PrivateKey, PublicKey
+
+SCHEMA: Literal["airflow-provider-akinon/seal/1"] = "airflow-provider-akinon/seal/1"
+
+
+class SealedReceipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A receipt that a seal holds."""
+
+    receipt: Sha256
+    """Of the receipt's bytes; its key tells it too."""
+    object: str
+    """The key of the object that the receipt is for; of one without object, that of its window's first one."""
+    format: Format
+    window: Window
+
+    def __post_init__(self) -> None:
+        require_calendar(self.window.start, self.window.end)
+
+
+class ListedChain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A chain of the archive, as it was before anything was sealed beside this seal."""
+
+    source: Source
+    filters: Filters
+    number: Count
+    """Of its newest seal; 0 where it began at the same time."""
+    head: Sha256 | None
+    """Of its newest seal, None where there was none."""
+
+    @property
+    def name(self) -> ChainName:
+        """The name of the chain."""
+        return ChainName(self.source, self.filters)
+
+
+class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A seal, version 1 of its schema."""
+
+    schema: Literal["airflow-provider-akinon/seal/1"]
+    bucket: str
+    """Where it was written, as ``prefix``: in a copy of the archive it says of what."""
+    prefix: str
+    """What the archive's keys begin with; empty, or with a slash at its end."""
+    source: Source
+    filters: Filters
+    number: Annotated[int, msgspec.Meta(ge=1)]
+    """From 1 on, without a hole."""
+    previous: Sha256 | None
+    """Of the seal before, None in the first one."""
+    period: Window
+    """What was to be sealed: the windows that end in it, and those before that no seal held."""
+    receipts: list[SealedReceipt]
+    """In the order of their windows."""
+    additions: list[Sha256]
+    """Those of them whose windows begin in time that was sealed before."""
+    gaps: list[Window]
+    """What no window of a series covers up to the end of the period, as far as no earlier seal says so."""
+    overlaps: list[Window]
+    """What two windows of one format cover, likewise."""
+    losses: list[str]
+    """The keys of receipts and objects that earlier seals hold and that were gone, likewise."""
+    chains: list[ListedChain]
+    """All other chains of the archive."""
+    provider_version: str
+    run: Run
+    sealed_at: Instant
+    """By the worker's clock."""
+    signed_by: str | None
+    """The Ed25519 public key in base64, None where it is not signed."""
+    signature: str | None
+    """Of the seal's bytes with null in this place, in base64."""
+
+    def __post_init__(self) -> None:
+        spans = (self.period, *self.gaps, *self.overlaps)
+        require_calendar(self.sealed_at, *(edge for span in spans for edge in (span.start, span.end)))
+
+    @property
+    def chain(self) -> ChainName:
+        """The name of its chain."""
+        return ChainName(self.source, self.filters)
+
+    def encode(self) -> bytes:
+        """Return the seal's bytes: the same for the same seal."""
+        return encoded(self)
+
+    def signed(self, key: PrivateKey | None) -> Seal:
+        """Return the seal, signed where there is a key."""
+        if key is None:
+            return self
+        unsigned = msgspec.structs.replace(self, signed_by=str(key.public), signature=None)
+        return msgspec.structs.replace(unsigned, signature=key.sign(unsigned.encode()))
+
+    def is_signed_by(self, key: PublicKey) -> bool:
+        """Tell whether the signature is there and is ``key``'s."""
+        unsigned = msgspec.structs.replace(self, signature=None)
+        return self.signature is not None and key.verifies(unsigned.encode(), self.signature)
+
+
+_decode = msgspec.json.Decoder(Seal).decode
+
+
+def seal_schema() -> dict[str, Any]:
+    """Return the JSON Schema of seals."""
+    return msgspec.json.schema(Seal)
+
+
+@dataclass(frozen=True, slots=True)
+class ChainName:
+    """What the seals of a chain have in common: source and filters."""
+
+    source: Source
+    filters: Filters
+
+    def __str__(self) -> str:
+        return str(self.source) + "".join(f" {name}={value}" for name, value in self._filters)
+
+    def __lt__(self, other: ChainName) -> bool:
+        return self._order < other._order
+
+    @property
+    def _filters(self) -> tuple[tuple[str, int], ...]:
+        return tuple(sorted(self.filters.as_dict().items()))
+
+    @property
+    def _order(self) -> tuple[str, int, tuple[tuple[str, int], ...]]:
+        """What chains are sorted by; one without a remote id comes before its host's others."""
+        remote_id = self.source.remote_id
+        return self.source.host, -1 if remote_id is None else remote_id, self._filters
+
+    @property
+    def folder(self) -> str:
+        """The name of the folder that the seals lie in: another one for each chain."""
+        return folder_of_chain(self.source, self.filters)
+
+
+def parse_seal(key: str, body: bytes) -> Seal:
+    """Return the seal that was stored under ``key``.
+
+    :raises ArchiveError: it is no seal, was changed, or belongs elsewhere.
+    """
+    try:
+        seal = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ArchiveError(f"{key} is not a seal of a version that this package knows: {error}") from error
+    if seal.encode() != body:
+        raise ArchiveError(f"{key} was changed: it is not written as seals are")
+    if not key.endswith(seal_key("", seal.chain.folder, seal.number)):
+        raise ArchiveError(f"{key} is seal {seal.number} of another place, copied here")
+    return seal

@@ -1,0 +1,170 @@
+"""How an event differs from what is stored of it: which fields, and whether that says anything.
+
+The API knows a ``user`` of today, not of the moment of the event, so that the same event is given with another user
+later; only another ``pk`` says that it was another person. Another order of keys, another notation of the same
+instant, and an instant cut to fewer digits are no difference. This module compares records; it knows no archive.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from enum import Enum
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import msgspec
+
+from airflow_provider_akinon.audit_events.model import members, raw_members
+from airflow_provider_akinon.audit_events.redaction import HMAC_MARK, REDACTED
+
+DOCUMENTED = frozenset(
+    [
+        "content",
+        "content_type",
+        "headers",
+        "object_id",
+        "post_data",
+        "query_params",
+        "remote_addr",
+        "timestamp",
+        "url",
+        "user",
+        "uuid",
+    ]
+)
+"""The fields of an event in Akinon's document of the API; others may come at any time."""
+
+_LONGEST_NAME = 200
+_NULL = b"null"
+_MARK = re.compile(re.escape(REDACTED).encode() + rb"|%(?:25)*5Bredacted%(?:25)*5D|" + HMAC_MARK, re.IGNORECASE)
+_FRACTION = re.compile(r"(?<=:[0-9]{2})\.([0-9]+)")
+
+
+class Verdict(Enum):
+    """What the comparison of an event came to."""
+
+    SAME = "same"
+    USER_MOVED = "user_moved"
+    CHANGED = "changed"
+    NOT_COMPARED = "not_compared"
+
+
+class Compared(NamedTuple):
+    """An event beside what is stored of it."""
+
+    verdict: Verdict
+    fields: tuple[str, ...] = ()
+    """The fields that changed, such as ``url`` or ``user.pk``, in alphabetical order."""
+    has_new_fields: bool = False
+    """Whether undocumented fields came that are not stored."""
+
+
+SAME = Compared(Verdict.SAME)
+
+
+def compare(stored: bytes, now: bytes, *, marks: bool = False) -> Compared:
+    """Compare the record of an event that is stored with the one that the API gives now.
+
+    :param marks: leave out fields in which either side has what redaction leaves, as it may have removed more, or
+        less, when the event was stored.
+    """
+    if stored == now:
+        return SAME
+    before, after = raw_members(stored), raw_members(now)
+    fields, moved, unknown, new = [], False, False, False
+    differing = [name for name, raw in before.items() if raw != after.get(name)]
+    for name in (*differing, *(after.keys() - before.keys())):
+        raw, other = before.get(name), after.get(name)
+        here, there = None if raw is None else bytes(raw), None if other is None else bytes(other)
+        if here is None and name not in DOCUMENTED:
+            new = True
+        elif here is not None and there is not None and (here == there or _is_same(name, here, there)):
+            continue
+        elif marks and (_has_mark(here) or _has_mark(there)):
+            unknown = True
+        elif name != "user":
+            fields.append(name if len(name) <= _LONGEST_NAME else _shortened(name))
+        elif _pk(here) != _pk(there) and not (_is_removed(here) and _is_removed(there)):
+            fields.append("user.pk")
+        else:
+            moved = True
+    if fields:
+        return Compared(Verdict.CHANGED, tuple(sorted(fields)), new)
+    if unknown:
+        return Compared(Verdict.NOT_COMPARED, has_new_fields=new)
+    return Compared(Verdict.USER_MOVED if moved else Verdict.SAME, has_new_fields=new)
+
+
+def _is_same(name: str, here: bytes, there: bytes) -> bool:
+    if name == "timestamp":
+        return _is_same_instant(here, there)
+    # The same few people do most of the work.
+    return (_is_same_user if name == "user" else _is_same_json)(here, there)
+
+
+def _is_same_json(here: bytes, there: bytes) -> bool:
+    """Tell whether two JSON texts mean the same, but for the order of keys."""
+    if here[:1] != there[:1] or here[:1] not in b'{["':
+        return False
+    try:
+        # What even Python holds for different is: that is soon seen, and most often so.
+        if msgspec.json.decode(here) != msgspec.json.decode(there):
+            return False
+    except (msgspec.DecodeError, RecursionError):  # as of half a character
+        pass
+    try:
+        return bool(_read(here.decode()) == _read(there.decode()))
+    except RecursionError:
+        return False
+
+
+_is_same_user = lru_cache(maxsize=256)(_is_same_json)
+
+
+def _is_same_instant(here: bytes, there: bytes) -> bool:
+    """Tell whether two timestamps name the same instant, as far as the shorter one says."""
+    texts = [str(json.loads(text)).upper() for text in (here, there)]  # RFC 3339 allows t and z
+    digits = [found[1] if (found := _FRACTION.search(text)) else "" for text in texts]
+    least = min(map(len, digits))
+    cut = [_FRACTION.sub(f".{each[:least]:0<6.6}", text) for text, each in zip(texts, digits, strict=True)]
+    first, second = map(datetime.fromisoformat, cut)
+    return first.tzinfo is not None and second.tzinfo is not None and first == second
+
+
+@lru_cache(maxsize=256)
+def _pk(user: bytes | None) -> bytes | None:
+    """Return what says who a user is, None where nothing does."""
+    if user is None or user == _NULL:
+        return None
+    pk = members(user).get("pk") if user[:1] == b"{" else user
+    return None if pk == _NULL else pk
+
+
+def _is_removed(user: bytes | None) -> bool:
+    """Tell whether redaction removed, or made a pseudonym of, a whole user: then nothing tells who it is."""
+    return user is not None and user[:1] == b'"' and _has_mark(user)
+
+
+def _has_mark(value: bytes | None) -> bool:
+    return value is not None and _MARK.search(value) is not None
+
+
+def _shortened(name: str) -> str:
+    digest = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{name[: _LONGEST_NAME // 2]}…{digest[:16]}"
+
+
+class _Number(NamedTuple):
+    """A number as it is written: Python would hold 1 and true, and 1 and 1.0, for equal, and shorten 1.10."""
+
+    text: str
+
+
+def _constant(text: str) -> Any:
+    return _Number(text)
+
+
+_read = json.JSONDecoder(parse_int=_Number, parse_float=_Number, parse_constant=_constant).decode

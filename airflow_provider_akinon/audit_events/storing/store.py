@@ -1,0 +1,444 @@
+"""The archive in S3: how a proved export gets there, and what is noted of what is there already.
+
+An object is written once, and never replaced. The first export of a window stores its events in one object; a later
+one stores only those whose uuid none of the window's objects holds, in one more object beside it. Each object is
+written before its receipt, so that an object with a receipt is whole. Whatever kills the task in between, the next
+try finds out what is missing and adds it; of two tries at once, one finds the key taken and looks again. The stored
+events are compared with what the API gives now, and what changed or vanished is recorded in a receipt without an
+object. A run that sees nothing new writes nothing.
+
+This module refuses to build on stored bytes that are not those of their receipts, and to write anything where the
+API looks like another account's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import IO, Any
+
+from airflow_provider_akinon import __version__
+from airflow_provider_akinon.audit_events.archive import (
+    NOT_PROVED,
+    SCHEMA,
+    Bucket,
+    ChangedEvent,
+    Counts,
+    Head,
+    Place,
+    Policy,
+    Receipt,
+    Run,
+    StoredObject,
+    arguments_of_documents,
+    may_upload_in_parts,
+    receipt_key,
+)
+from airflow_provider_akinon.audit_events.errors import (
+    ArchiveError,
+    ObjectAltered,
+    ObjectChanged,
+    ObjectUnreadable,
+    SourceChanged,
+)
+from airflow_provider_akinon.audit_events.export import Draft, Export, Stretch
+from airflow_provider_akinon.audit_events.formats import (
+    Block,
+    JsonLines,
+    added_sums,
+    naming_damage,
+    stored_lines,
+    sum_in_hex,
+)
+from airflow_provider_akinon.audit_events.model import Format, Window, parse_event, parse_events
+from airflow_provider_akinon.audit_events.redaction import members_of
+from airflow_provider_akinon.audit_events.storing.comparison import Comparison, Difference, Numbers, comparing
+from airflow_provider_akinon.audit_events.storing.stored_window import (
+    METADATA_PREFIX,
+    StoredWindow,
+    Target,
+    WindowObject,
+    identity_of,
+    metadata_of,
+)
+
+TAKEN_KEYS = 10
+"""How often another task may have taken the key that was to be written, before this one gives up."""
+ANOTHER_ACCOUNT = 10
+"""Stored events of which none is returned, while others are, that show another account."""
+RECORDED_UUIDS = 10_000
+"""Uuids that one receipt records at the most; more go into several."""
+RECORDED_BYTES = 3_500_000
+"""Bytes of them, likewise: a receipt stays below 4 MiB."""
+
+_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """What the archive holds of a window now, and what this export found and added."""
+
+    window: StoredWindow
+    numbers: Numbers
+    """How many stored events are returned as they were, and how many are not."""
+    added: int
+    """Events that this export stored."""
+    written: bool
+    """Whether this export wrote anything."""
+
+    def added_by(self, run: Run) -> int:
+        """Return how many events any try of a run stored; without a run, this export alone."""
+        if run.run_id is None:
+            return self.added
+        mine = (run.dag_id, run.task_id, run.run_id, run.map_index)
+        added = 0
+        for each in self.window.objects:
+            for receipt in each.receipts.values():
+                of = receipt.run
+                if (of.dag_id, of.task_id, of.run_id, of.map_index) == mine:
+                    added += receipt.counts.lines
+                    break
+        return added
+
+    @property
+    def source_changed(self) -> SourceChanged | None:
+        """What is wrong where the API does not give all stored events as they were."""
+        numbers = self.numbers
+        if not numbers.changed and not numbers.vanished:
+            return None
+        return SourceChanged(
+            f"The API gives {numbers.changed} of the {numbers.stored} stored events of {self.window.place} otherwise "
+            f"by now, and {numbers.vanished} no longer. What is stored stays, {self.added} new events were added, "
+            "and the receipts name the uuids and fields. Find out who changed them; on_source_change='warn' lets it "
+            "pass",
+            changed=numbers.changed,
+            vanished=numbers.vanished,
+        )
+
+
+def archive(export: Export, target: Target, arguments: Mapping[str, Any], run: Run) -> Archived:
+    """Store what is new of a proved export, with a receipt, and record what changed or vanished at the source.
+
+    :param target: as it was before the window was read.
+    :param arguments: boto3's upload arguments.
+    :param run: the task, for the receipts.
+    :raises ForeignObject: the object there is not an export of the same kind.
+    :raises ObjectAltered: a stored object is gone, or its bytes are not those of its receipt.
+    :raises ObjectUnreadable: a stored object has to be restored before it can be compared.
+    :raises ArchiveError: receipts contradict each other or another policy, or the API looks like another account's.
+    :raises ObjectChanged: another task is at work; try again.
+    """
+    task = _Task(export, target, arguments, run)
+    for _ in range(TAKEN_KEYS):
+        try:
+            return task.store()
+        except _KeyTaken as taken:
+            last = taken
+    raise ObjectChanged(f"{last} was taken by another task, for the {TAKEN_KEYS}th time. Try again when it has ended")
+
+
+class _KeyTaken(Exception):
+    """An object is where one was to be created: what is stored has to be looked at again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """A copy of a stored object, and the SHA-256 of its bytes."""
+
+    file: IO[bytes]
+    sha256: str
+
+    def lines(self, key: str, format: Format) -> Iterator[bytes]:  # noqa: A002 - the field's own word
+        """Yield the object's records from the first on; an error of theirs names its ``key``."""
+        self.file.seek(0)
+        with naming_damage(key):
+            yield from stored_lines(self.file, format)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    export: Export
+    target: Target
+    arguments: Mapping[str, Any]
+    run: Run
+
+    @property
+    def bucket(self) -> Bucket:
+        return self.target.bucket
+
+    @property
+    def place(self) -> Place:
+        return self.target.place
+
+    def store(self) -> Archived:
+        """Look at what is stored, and add what is missing.
+
+        :raises _KeyTaken: another task wrote meanwhile.
+        """
+        export = self.export
+        stored = StoredWindow.read(self.bucket, self.place, export)
+        if not stored.objects:
+            stored = self._add(stored, *export.encoded(), export.written, Numbers())
+            return Archived(stored, Numbers(new=export.count), export.count, written=True)
+        if stored.shows(export):
+            return Archived(stored, Numbers(same=export.count), 0, written=False)
+        with ExitStack() as stack:
+            try:
+                copies = [stack.enter_context(self._copied(each)) for each in stored.objects]
+            except ObjectUnreadable:
+                if stored.receipts.receipts and stored.receipts.last.window_uuids == sum_in_hex(
+                    export.written.uuids_sum
+                ):
+                    return Archived(stored, Numbers(not_compared=export.count), 0, written=False)
+                raise
+            comparison = stack.enter_context(self._compared(stored, copies))
+            return self._settle(stored, copies[-1], comparison)
+
+    def _settle(self, stored: StoredWindow, newest: _Copy, comparison: Comparison) -> Archived:
+        """Write what the comparison shows to be missing: a receipt, an object of new events, a record of changes."""
+        before, numbers = stored, comparison.numbers
+        self._require_read_after(comparison)
+        self._require_account(comparison)
+        if not stored.objects[-1].receipts:
+            stored = self._adopt(stored, newest, comparison)
+        if numbers.new:
+            lines = comparison.new_lines()
+            with _drafted(lines, self.export.window, self.export.format) as draft, draft.encoded() as encoded:
+                stored = self._add(stored, *encoded, draft.lines, numbers)
+        stored = self._record(stored, comparison)
+        return Archived(stored, numbers, numbers.new, written=stored is not before)
+
+    @contextmanager
+    def _copied(self, each: WindowObject) -> Iterator[_Copy]:
+        """Give a copy of a stored object, whose bytes are those of its receipt.
+
+        :raises ObjectAltered: they are not.
+        """
+        with tempfile.TemporaryFile(prefix="akinon-audit-events-") as file:
+            sha256 = self.bucket.hash(each.key, file)
+            if each.told is not None and each.told.sha256 != sha256:
+                raise ObjectAltered(
+                    f"s3://{self.bucket.name}/{each.key} was altered: its SHA-256 is {sha256}, and "
+                    f"{each.told.sha256} by its receipt. Nothing was written. Restore it from its version, and ask "
+                    "who did it"
+                )
+            yield _Copy(file, sha256)
+
+    @contextmanager
+    def _compared(self, stored: StoredWindow, copies: list[_Copy]) -> Iterator[Comparison]:
+        redaction = self.export.redaction
+        version = None if redaction is None else redaction.as_dict()["version"]
+        newer = redaction if stored.receipts.versions() - {version} else None
+        sides = [copy.lines(each.key, stored.format) for each, copy in zip(stored.objects, copies, strict=True)]
+        recorded = stored.recorded(self.bucket)
+        with closing(self.export.lines()) as lines, comparing(sides, lines, recorded, redact=newer) as comparison:
+            yield comparison
+
+    def _require_read_after(self, comparison: Comparison) -> None:
+        """Make sure that this task does not call vanished, or changed, what another one stored since it read.
+
+        :raises ObjectChanged: it would.
+        """
+        missed = [uuid for number, uuid in comparison.unproved.items() if number not in self.target.before]
+        if missed:
+            raise ObjectChanged(
+                f"Another task has stored events of {self.place} meanwhile which the API did not give, or gave "
+                f"otherwise, when this one read (such as {missed[0]}). Nothing was written. Try again"
+            )
+
+    def _require_account(self, comparison: Comparison) -> None:
+        """Make sure that the API is the one that the stored events came from.
+
+        :raises ArchiveError: it gives none of them, and others.
+        """
+        numbers = comparison.numbers
+        if numbers.stored >= ANOTHER_ACCOUNT and not numbers.returned and numbers.new:
+            raise ArchiveError(
+                f"{self.place} holds {numbers.stored} events of {self.export.window}, and the API now returns none "
+                f"of them but {numbers.new} others: it is another account, or its data were replaced. Nothing was "
+                "written. Check host, remote id and key, or export to another s3_prefix"
+            )
+
+    def _adopt(self, stored: StoredWindow, copy: _Copy, comparison: Comparison) -> StoredWindow:
+        """Give the last object, which has none, its receipt: a task was killed between the two.
+
+        :raises ObjectChanged: the API does not give all of its events as they are.
+        """
+        number = len(stored.objects) - 1
+        last = stored.objects[number]
+        if number in comparison.unproved:
+            raise ObjectChanged(
+                f"s3://{self.bucket.name}/{last.key} has no receipt, and the API gives not all of its events as they "
+                f"are there (such as {comparison.unproved[number]}). Nothing was written. If no other task is about "
+                "to write its receipt, somebody has to move it out of the way"
+            )
+        with closing(self.export.lines()) as read:
+            lines = copy.lines(last.key, stored.format)
+            # What the object's metadata say of its content, anybody who may write to the bucket could have said.
+            if stored.format is Format.PARQUET:
+                lines = _as_read(lines, read)
+            with _drafted(lines, self.export.window, Format.JSONL) as draft:
+                written = draft.lines
+        numbers = comparison.numbers
+        return self._write_receipt(
+            stored,
+            numbers,
+            last.head,
+            written=written,
+            stored_object=StoredObject(
+                key=last.key,
+                size=last.head.size,
+                sha256=copy.sha256,
+                content_sha256=written.content_sha256,
+                version_id=last.head.version_id,
+            ),
+            # This task may be killed, too, before it stores them: then this receipt is the last.
+            to_come=numbers.new,
+        )
+
+    def _add(
+        self, stored: StoredWindow, file: IO[bytes], size: int, sha256: str, written: JsonLines, numbers: Numbers
+    ) -> StoredWindow:
+        """Store a file as the window's next object, and its receipt.
+
+        :raises _KeyTaken: its key is taken.
+        :raises ObjectChanged: S3 shows another object than was written.
+        """
+        place = self.place.late(len(stored.objects), self.export.format)
+        metadata = {
+            "count": str(written.count),
+            "sha256": sha256,
+            "content-sha256": written.content_sha256,
+            "uuids-sha256": written.uuids_sha256,
+            **identity_of(self.export),
+        }
+        own = {METADATA_PREFIX + name: value for name, value in metadata.items()}
+        arguments = {
+            **self.arguments,
+            "ContentType": self.export.format.content_type,
+            "Metadata": {**self.arguments.get("Metadata", {}), **own},
+        }
+        try:
+            in_parts = may_upload_in_parts(self.bucket, place.folder, arguments, size)
+            self.bucket.upload(place.key, file, arguments, in_parts=in_parts)
+        except ObjectChanged as error:
+            raise _KeyTaken(str(place)) from error
+        head = self.bucket.head(place.key)
+        if head is None or (head.size, metadata_of(head).get("sha256")) != (size, sha256):
+            found = "nothing" if head is None else f"{head.size} bytes of SHA-256 {metadata_of(head).get('sha256')}"
+            raise ObjectChanged(
+                f"{place} should be {size} bytes of SHA-256 {sha256}, and S3 shows {found}: somebody else writes "
+                "there. Try again, and ask who does"
+            )
+        stored_object = StoredObject(
+            key=place.key,
+            size=size,
+            sha256=sha256,
+            content_sha256=written.content_sha256,
+            version_id=head.version_id,
+        )
+        return self._write_receipt(stored, numbers, head, written=written, stored_object=stored_object)
+
+    def _record(self, stored: StoredWindow, comparison: Comparison) -> StoredWindow:
+        """Record what changed or vanished, as far as no receipt of the window says so."""
+        for differences in _parts(comparison.not_recorded()):
+            stored = self._write_receipt(stored, comparison.numbers, None, differences=differences)
+        return stored
+
+    def _write_receipt(
+        self,
+        stored: StoredWindow,
+        numbers: Numbers,
+        head: Head | None,
+        *,
+        written: JsonLines | None = None,
+        stored_object: StoredObject | None = None,
+        differences: Iterable[Difference] = (),
+        to_come: int = 0,
+    ) -> StoredWindow:
+        differences = list(differences)
+        known = stored.receipts
+        sum_before = int(known.last.window_uuids, 16) if known.receipts else 0
+        lines = written.count if written else 0
+        receipt = Receipt(
+            schema=SCHEMA,
+            window=self.export.window,
+            filters=self.export.filters,
+            source=self.export.source,
+            partition_timezone=self.target.timezone,
+            format=self.export.format,
+            redaction=None if self.export.redaction is None else Policy(**self.export.redaction.as_dict()),
+            counts=Counts(
+                api_before=self.export.count_before,
+                api_after=self.export.count - to_come,
+                uuids=written.distinct if written else 0,
+                lines=lines,
+                window=known.lines + lines,
+                vanished=numbers.vanished,
+            ),
+            uuids_sha256=written.uuids_sha256 if written else None,
+            window_uuids=sum_in_hex(added_sums(sum_before, written.uuids_sum if written else 0)),
+            first_timestamp=written.first[0] if written and written.first else None,
+            last_timestamp=written.last[0] if written and written.last else None,
+            object=stored_object,
+            changed=[ChangedEvent(uuid=each.uuid, fields=list(each.fields)) for each in differences if each.fields],
+            vanished=[each.uuid for each in differences if not each.fields],
+            provider_version=__version__,
+            run=self.run,
+            verified_at=self.export.proved_at,
+            previous=known.newest,
+            not_proved=list(NOT_PROVED),
+        )
+        encoded = receipt.encode()
+        sha256 = hashlib.sha256(encoded).hexdigest()
+        key = receipt_key(stored_object.key if stored_object else self.place.key, sha256)
+        self.bucket.create(key, encoded, arguments_of_documents(self.arguments))
+        return stored.having(head, sha256, receipt)
+
+
+@contextmanager
+def _drafted(lines: Iterator[bytes], window: Window, format: Format) -> Iterator[Draft]:  # noqa: A002
+    """Give a draft of lines that are in order."""
+
+    def stretches() -> Generator[Stretch, None, None]:
+        while batch := list(islice(lines, _BATCH)):
+            yield Stretch(window, Block.of(parse_events(batch)), fell=False)
+
+    draft = Draft.write(stretches(), format)
+    with closing(draft.file):
+        yield draft
+
+
+def _as_read(stored: Iterator[bytes], read: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield stored records, each with its fields in the order of the API's: Parquet does not keep it.
+
+    Both come in the order of time and uuid.
+    """
+    for line in stored:
+        uuid = parse_event(line).uuid
+        model = next((each for each in read if parse_event(each).uuid == uuid), line)
+        places = {name: (begin, end) for name, begin, _, end in members_of(line)}
+        names = [name for name, *_ in members_of(model)]
+        if sorted(names) != sorted(places):
+            yield line
+        else:
+            yield b"{" + b",".join(line[slice(*places[name])] for name in names) + b"}"
+
+
+def _parts(differences: Iterator[Difference]) -> Iterator[list[Difference]]:
+    """Yield differences in as many parts as it takes receipts to record them."""
+    part: list[Difference] = []
+    size = 0
+    for each in differences:
+        bytes_of = len(each.uuid.encode()) + sum(len(name.encode()) + 16 for name in each.fields) + 80
+        if part and (len(part) >= RECORDED_UUIDS or size + bytes_of > RECORDED_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(each)
+        size += bytes_of
+    if part:
+        yield part

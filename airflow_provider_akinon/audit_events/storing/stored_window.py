@@ -1,0 +1,284 @@
+"""A window as the archive holds it: its objects in the order of their numbers, and all of its receipts.
+
+Names, receipts and what S3 says of the objects are read, no object itself. What does not go together is refused: a
+hole in the numbers, a receipt whose object is gone, or a receipt of another window, source, filters, format or
+policy. Nothing is written here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from airflow_provider_akinon.audit_events.archive import (
+    Bucket,
+    Head,
+    Place,
+    Receipt,
+    StoredObject,
+    WindowReceipts,
+    facts_of,
+    first_and_number,
+    late_key,
+    late_prefix,
+    read_receipt,
+    receipt_key,
+    receipt_prefix,
+    stem_of,
+    told_by_key,
+)
+from airflow_provider_akinon.audit_events.errors import ArchiveError, ForeignObject, ObjectAltered
+from airflow_provider_akinon.audit_events.export import Export
+from airflow_provider_akinon.audit_events.model import Format
+from airflow_provider_akinon.audit_events.storing.comparison import VANISHED
+
+METADATA_PREFIX = "akinon-"
+
+
+@dataclass(frozen=True, slots=True)
+class WindowObject:
+    """One of a window's objects, and what its receipts say of it: all the same."""
+
+    key: str
+    head: Head
+    receipts: Mapping[str, Receipt]
+
+    @property
+    def told(self) -> StoredObject | None:
+        """What the receipts say of the object, None where there is none."""
+        return next((receipt.object for receipt in self.receipts.values()), None)
+
+    @property
+    def earliest(self) -> tuple[str, Receipt]:
+        """The first of its receipts, with its SHA-256."""
+        return next(iter(self.receipts.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the objects of a window go, and which of them were there before the window was read."""
+
+    bucket: Bucket
+    place: Place
+    """Of the first object."""
+    before: frozenset[int]
+    """The numbers of the objects that were there. What another task stores meanwhile, this one may not have read."""
+    timezone: str | None
+    """The IANA time zone of the date in the key; None where the author gave the whole key."""
+
+    @classmethod
+    def look(
+        cls,
+        bucket: Bucket,
+        place: Place,
+        format: Format,  # noqa: A002 - the field's own word
+        timezone: str | None,
+    ) -> Target:
+        """Return the target as it is now: to be called before the window is read."""
+        return cls(bucket, place, frozenset(heads_of(bucket, place, format)), timezone)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWindow:
+    """What the archive holds of a window."""
+
+    place: Place
+    """Of the first object."""
+    format: Format
+    objects: tuple[WindowObject, ...]
+    receipts: WindowReceipts
+
+    @classmethod
+    def read(cls, bucket: Bucket, place: Place, export: Export) -> StoredWindow:
+        """Return what is stored of the window that ``export`` is of, whose first object lies at ``place``.
+
+        :raises ForeignObject: the object there is no export of that window, source, filters and format.
+        :raises ObjectAltered: an object is gone, or of another size than its receipts tell.
+        :raises ArchiveError: a receipt was altered, is gone, or is of another window or policy.
+        """
+        receipts = _receipts(bucket, place, export)
+        heads = heads_of(bucket, place, export.format)
+        numbers = heads.keys() | receipts.of_objects.keys()
+        for number in range(max(numbers, default=-1) + 1):
+            if number not in heads:
+                raise ObjectAltered(
+                    f"{place.late(number, export.format)} is gone: {_why_it_was_there(number, receipts)}. Nothing "
+                    "was written. Restore it from its version, and ask who removed it"
+                )
+        objects = tuple(
+            WindowObject(
+                late_key(place.key, number, export.format), heads[number], receipts.of_objects.get(number, {})
+            )
+            for number in sorted(heads)
+        )
+        for each in objects:
+            _require_size(place, each)
+            if not each.receipts:
+                _require_own(place, each, export, is_last=each is objects[-1])
+        return cls(place, export.format, objects, receipts)
+
+    @property
+    def lines(self) -> int:
+        """The events of all objects that have a receipt."""
+        return self.receipts.lines
+
+    def shows(self, export: Export) -> bool:
+        """Tell whether the receipts show that what is stored is what was read, byte by byte."""
+        if len(self.objects) != 1 or self.objects[0].told is None:
+            return False
+        only = self.objects[0]
+        told = metadata_of(only.head).get("sha256")
+        return (
+            only.told is not None
+            and only.told.content_sha256 == export.written.content_sha256
+            and told in (None, only.told.sha256)
+        )
+
+    def recorded(self, bucket: Bucket) -> Iterator[tuple[str, str]]:
+        """Yield uuid and field of every change that is recorded, `VANISHED` in place of the field.
+
+        The receipts are read again for it, one at a time: together they may hold more than fits into memory.
+        """
+        for sha256, known in self.receipts.receipts.items():
+            if known.object is None:
+                key = receipt_key(self.place.key, sha256)
+                receipt = read_receipt(bucket, key)
+                yield from ((each.uuid, name) for each in receipt.changed for name in each.fields)
+                yield from ((uuid, VANISHED) for uuid in receipt.vanished)
+
+    def having(self, head: Head | None, sha256: str, receipt: Receipt) -> StoredWindow:
+        """Return this with one more receipt, and with its object, of which S3 says ``head``, where it has one."""
+        receipts = self.receipts.having(sha256, receipt)
+        if receipt.object is None or head is None:
+            return replace(self, receipts=receipts)
+        number = first_and_number(receipt.object.key)[1]
+        stored = WindowObject(receipt.object.key, head, receipts.of_objects[number])
+        return replace(self, objects=(*self.objects[:number], stored), receipts=receipts)
+
+
+def identity_of(export: Export) -> dict[str, str]:
+    """Return what the metadata of each of a window's objects says that it is an export of."""
+    return {
+        "source": str(export.source),
+        "window": "/".join(export.window.as_dict().values()),
+        "filters": json.dumps(export.filters.as_dict()),
+        "format": export.format.value,
+    }
+
+
+def metadata_of(head: Head) -> dict[str, str]:
+    """Return our metadata of an object; stores change the case of names, and users add their own."""
+    return {
+        name.lower().removeprefix(METADATA_PREFIX): value
+        for name, value in head.metadata.items()
+        if name.lower().startswith(METADATA_PREFIX)
+    }
+
+
+def _receipts(bucket: Bucket, place: Place, export: Export) -> WindowReceipts:
+    found: dict[str, Receipt] = {}
+    for key in bucket.keys(receipt_prefix(stem_of(place.key, export.format))):
+        told = told_by_key(key)
+        if told is None or not _is_of(place, told[0], export.format):
+            continue
+        receipt = read_receipt(bucket, key)
+        _require_same(key, receipt, export)
+        found[told[1]] = receipt.without_uuids()
+    receipts = WindowReceipts(place.key, found)
+    for sha256 in sorted({sha256 for receipt in found.values() for sha256 in receipt.previous} - found.keys()):
+        raise ArchiveError(
+            f"The receipt {sha256} of {place} is gone, which a later one names. Nothing was written. Restore it from "
+            "its version, and ask who removed it"
+        )
+    for number, each in receipts.of_objects.items():
+        if len({facts_of(receipt) for receipt in each.values()}) > 1:
+            raise ArchiveError(
+                f"The receipts of {place.late(number, export.format)} contradict each other. Nothing was written. "
+                "Verify the archive, and ask who wrote them"
+            )
+    return receipts
+
+
+def _is_of(place: Place, key: str, format: Format) -> bool:  # noqa: A002 - the field's own word
+    """Tell whether a key is that of one of the window's objects."""
+    first, number = first_and_number(key)
+    return key == place.key or (first == place.key and key == late_key(place.key, number, format))
+
+
+def heads_of(bucket: Bucket, place: Place, format: Format) -> dict[int, Head]:  # noqa: A002 - the field's own word
+    """Return what S3 says of each of a window's objects that are there now, by their numbers."""
+    keys = [place.key, *bucket.keys(late_prefix(place.key, format))]
+    mine = {first_and_number(key)[1]: key for key in keys if _is_of(place, key, format)}
+    heads = {number: bucket.head(key) for number, key in mine.items()}
+    return {number: head for number, head in heads.items() if head is not None}
+
+
+def _why_it_was_there(number: int, receipts: WindowReceipts) -> str:
+    if number in receipts.of_objects:
+        return f"its receipt {next(iter(receipts.of_objects[number]))} is there"
+    return "objects or receipts that came after it are there"
+
+
+def _require_same(key: str, receipt: Receipt, export: Export) -> None:
+    """Make sure that a receipt is of what ``export`` is of.
+
+    :raises ArchiveError: it is not; both are named.
+    """
+    pairs: dict[str, tuple[object, object]] = {
+        "window": (receipt.window, export.window),
+        "filters": (receipt.filters.as_dict(), export.filters.as_dict()),
+        "source": (str(receipt.source), str(export.source)),
+        "format": (receipt.format.value, export.format.value),
+    }
+    for name, (stored, asked) in pairs.items():
+        if stored != asked:
+            raise ForeignObject(
+                f"{key} is the receipt of an export with the {name} {stored}, and this one has the {name} {asked}. "
+                "Nothing was written: choose a key that differs per window, source, filters and format (s3_prefix "
+                "does)"
+            )
+    policy = None if export.redaction is None else export.redaction.as_dict()
+    if policy_of(receipt.policy()) != policy_of(policy):
+        raise ArchiveError(
+            f"{receipt.object.key if receipt.object else key} was redacted by {receipt.policy()}, and here it would "
+            f"be by {policy}. Nothing was written: what is stored keeps its policy. Give the one of then (redact, "
+            "redact_conn_id), or export with the new one to another s3_prefix"
+        )
+
+
+def policy_of(redaction: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return a policy without its version, which comes with an upgrade and makes no other policy."""
+    return None if redaction is None else {name: value for name, value in redaction.items() if name != "version"}
+
+
+def _require_size(place: Place, each: WindowObject) -> None:
+    told = each.told
+    if told is not None and told.size != each.head.size:
+        raise ObjectAltered(
+            f"s3://{place.bucket}/{each.key} has {each.head.size} bytes, and {told.size} by its receipt: it was "
+            "altered. Nothing was written. Restore it from its version, and ask who did it"
+        )
+
+
+def _require_own(place: Place, each: WindowObject, export: Export, *, is_last: bool) -> None:
+    """Make sure that an object without a receipt may be what another task has just written.
+
+    :raises ForeignObject: it is something else.
+    :raises ArchiveError: it once had a receipt.
+    """
+    here = f"s3://{place.bucket}/{each.key}"
+    found = metadata_of(each.head)
+    for name, value in identity_of(export).items():
+        if found.get(name) != value:
+            held = f"is an export with the {name} {found[name]}" if name in found else "is no export of ours"
+            raise ForeignObject(
+                f"{here} {held}, and this one has the {name} {value}. Nothing was written: choose a key that differs "
+                "per window, source, filters and format (s3_prefix does), or move the object"
+            )
+    if not is_last:
+        raise ArchiveError(
+            f"{here} has no receipt, and a later object of the window has: its receipt was removed. Nothing was "
+            "written. Restore the receipt from its version, and ask who removed it"
+        )

@@ -1,0 +1,234 @@
+"""What the names and the receipts of a window say, and what is wrong with that, without a byte of an object.
+
+Verifying and sealing judge by the same checks: what one calls wrong the other does not sign. Whatever one key holds,
+or cannot be read, is a problem of that key's window, and of no other. This module refuses to believe a document what
+its key, the seals or the window's other documents contradict.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import count
+
+from airflow_provider_akinon.audit_events.archive import (
+    Bucket,
+    Inventory,
+    Receipt,
+    Status,
+    WindowReceipts,
+    facts_of,
+    first_and_number,
+    read_receipt,
+    receipt_key,
+    status_of,
+)
+from airflow_provider_akinon.audit_events.errors import ArchiveError
+from airflow_provider_akinon.audit_events.model import MILLISECOND, format_instant, shown_unit
+from airflow_provider_akinon.audit_events.seals import ChainName, Entry, SealChain, SealedReceipt
+from airflow_provider_akinon.audit_events.verification.report import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A receipt that a seal holds."""
+
+    chain: ChainName
+    number: int
+    entry: SealedReceipt
+    is_covered: bool
+    """Whether somebody vouches for the seal: only then the receipt is sealed."""
+
+
+@dataclass(slots=True)
+class Names:
+    """What is there of one window, or should be, by names alone."""
+
+    objects: dict[str, int] = field(default_factory=dict)
+    """The keys of its objects that are there, and their bytes."""
+    receipts: list[tuple[str, str]] = field(default_factory=list)
+    """The receipts that are there: the key of the object that each lies beside, and its SHA-256."""
+    held: dict[str, Held] = field(default_factory=dict)
+    """The receipts that seals hold, by their SHA-256."""
+
+    @property
+    def present(self) -> set[str]:
+        """The SHA-256 of the receipts that are there."""
+        return {sha256 for _, sha256 in self.receipts}
+
+    @property
+    def sealed(self) -> set[str]:
+        """The SHA-256 of the receipts that a seal holds which somebody vouches for."""
+        return {sha256 for sha256, each in self.held.items() if each.is_covered}
+
+    @property
+    def unsealed(self) -> list[str]:
+        """The SHA-256 of the receipts that are there and not sealed, in order."""
+        return sorted(self.present - self.sealed)
+
+    @property
+    def told(self) -> set[str]:
+        """The keys of the objects that a receipt or a seal tells of."""
+        return {beside for beside, _ in self.receipts} | {each.entry.object for each in self.held.values()}
+
+
+def names_of(inventory: Inventory, chains: Iterable[SealChain]) -> dict[str, Names]:
+    """Return what is there, or should be, by the key of the first object of each window, in order."""
+    found: defaultdict[str, Names] = defaultdict(Names)
+    for key, size in inventory.sizes.items():
+        found[first_and_number(key)[0]].objects[key] = size
+    for key, receipts in inventory.receipts.items():
+        found[first_and_number(key)[0]].receipts += [(key, sha256) for sha256 in receipts]
+    for chain in chains:
+        for stored in chain.seals:
+            name = stored.seal.chain
+            for entry in stored.seal.receipts:
+                held = found[first_and_number(entry.object)[0]].held
+                if entry.receipt not in held or stored.is_covered:
+                    held[entry.receipt] = Held(name, stored.seal.number, entry, stored.is_covered)
+    return dict(sorted(found.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A window's receipts that can be read, and what is wrong with all of them."""
+
+    names: Names
+    receipts: WindowReceipts
+    problems: tuple[Problem, ...]
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The receipts that are known, what seals say first for which somebody vouches."""
+        held = [(each.chain, each.entry) for each in self.names.held.values() if each.is_covered]
+        return held + [
+            entry_of(self.receipts.key, sha256, receipt)
+            for sha256, receipt in self.receipts.receipts.items()
+            if sha256 not in self.names.sealed
+        ]
+
+    def problem_of_object(self, key: str) -> Problem | None:
+        """Return what the listing shows to be wrong with an object of the window, None where nothing is."""
+        receipts = self.receipts.of_object(key)
+        hinders = all(each.entry.object != key for each in self.names.held.values())
+        which = which_object(key)
+        size = self.names.objects.get(key)
+        if size is None:
+            versions = [each.object.version_id for each in receipts.values() if each.object]
+            hint = next((f"; its version {version} may still be there" for version in versions if version), "")
+            return Problem(Status.MISSING, f"{which} is gone{hint}", hinders)
+        if key not in self.names.told:
+            where = which if first_and_number(key)[1] else "it"
+            return Problem(
+                Status.WITHOUT_RECEIPT, f"no receipt tells where {where} comes from", hinders_sealing=False
+            )
+        for sha256, each in receipts.items():
+            if each.object is not None and each.object.size != size:
+                detail = f"{which} has {size} bytes; by its receipt {sha256} it had {each.object.size}"
+                return Problem(Status.ALTERED, detail, hinders)
+        return None
+
+    @property
+    def objects(self) -> list[str]:
+        """The keys of the window's objects that are there, or should be, in order."""
+        return sorted({*self.names.objects, *self.names.told}, key=lambda key: first_and_number(key)[1])
+
+    def holes(self) -> list[Problem]:
+        """Return which of a window's objects are gone without a trace: those whose numbers are left out."""
+        numbers = {first_and_number(key)[1] for key in self.objects}
+        if not self.names.told or len(numbers) == max(numbers) + 1:
+            return []
+        gone = max(numbers) + 1 - len(numbers)
+        lowest = next(number for number in count() if number not in numbers)
+        detail = f"{gone} objects before number {max(numbers)} are gone, the first of number {lowest}"
+        return [Problem(Status.MISSING, detail)]
+
+
+def which_object(key: str) -> str:
+    """Return what a window's object is called in what is said of the window."""
+    return f"the object {key}" if first_and_number(key)[1] else "the object"
+
+
+def evidence_of(bucket: Bucket, key: str, names: Names) -> Evidence:
+    """Read the receipts of the window whose first object is ``key``, and say what is wrong with them."""
+    receipts: dict[str, Receipt] = {}
+    problems: list[Problem] = []
+    for beside, sha256 in sorted(names.receipts):
+        place = receipt_key(beside, sha256)
+        held = names.held.get(sha256)
+        try:
+            receipt = read_receipt(bucket, place)
+        except ArchiveError as error:
+            problems.append(Problem(status_of(error), str(error), held is None))
+            continue
+        if held is not None and entry_of(key, sha256, receipt) != (held.chain, held.entry):
+            problems.append(Problem(Status.ALTERED, f"seal {held.number} tells other things of {sha256}", False))
+        elif contradiction := _contradiction(receipt):
+            detail = f"the receipt {sha256} contradicts itself: {contradiction}"
+            problems.append(Problem(Status.ALTERED, detail, held is None))
+        receipts[sha256] = receipt.without_uuids()
+    for sha256, each in names.held.items():
+        if sha256 not in names.present:
+            detail = f"the receipt {sha256} is gone, which seal {each.number} holds"
+            problems.append(Problem(Status.MISSING, detail, hinders_sealing=False))
+    told = {sha256 for receipt in receipts.values() for sha256 in receipt.previous}
+    for sha256 in sorted(told - names.present - names.held.keys()):
+        problems.append(Problem(Status.MISSING, f"the receipt {sha256} is gone, which a later one names"))
+    if len({_what_for(receipt) for receipt in receipts.values()}) > 1:
+        detail = "its receipts are for different windows, sources, filters or formats"
+        problems.append(Problem(Status.ALTERED, detail))
+    found = WindowReceipts(key, receipts)
+    if not problems:
+        problems += _disagreements(found)
+    return Evidence(names, found, tuple(problems))
+
+
+def entry_of(first: str, sha256: str, receipt: Receipt) -> Entry:
+    """Return what a seal says of a receipt, and in which chain; ``first`` is its window's first object."""
+    key = first if receipt.object is None else receipt.object.key
+    sealed = SealedReceipt(receipt=sha256, object=key, format=receipt.format, window=receipt.window)
+    return ChainName(receipt.source, receipt.filters), sealed
+
+
+def _what_for(receipt: Receipt) -> tuple[object, ...]:
+    """Return what all receipts of a window have in common."""
+    return receipt.window, ChainName(receipt.source, receipt.filters), receipt.format
+
+
+def _contradiction(receipt: Receipt) -> str | None:
+    """Return what a receipt says that cannot be, None where it can."""
+    counts = receipt.counts
+    if counts.lines != counts.uuids or counts.lines > counts.window or counts.vanished > counts.window:
+        return (
+            f"{counts.lines} events and {counts.uuids} uuids, of {counts.window} of which {counts.vanished} vanished"
+        )
+    if receipt.object is None and (counts.lines or not (receipt.changed or receipt.vanished)):
+        return "it has no object, and records nothing"
+    window = receipt.window
+    shown = [instant for instant in (receipt.first_timestamp, receipt.last_timestamp) if instant is not None]
+    unit = max(MILLISECOND, shown_unit(shown))
+    for instant in (receipt.first_timestamp, receipt.last_timestamp):
+        if (instant is None) is (counts.lines > 0):
+            return f"{counts.lines} events, the first of {receipt.first_timestamp}"
+        if instant is not None and not window.contains(instant, unit):
+            return f"an event of {format_instant(instant)} in the window {window}"
+    return None
+
+
+def _disagreements(receipts: WindowReceipts) -> list[Problem]:
+    """Return what a window's receipts say of each other that cannot be."""
+    problems = [
+        Problem(Status.ALTERED, "the receipts of one object contradict each other")
+        for each in receipts.of_objects.values()
+        if len({facts_of(receipt) for receipt in each.values()}) > 1
+    ]
+    if receipts.receipts:
+        counts = receipts.last.counts
+        if counts.window != receipts.lines or counts.api_after != counts.window - counts.vanished:
+            detail = (
+                f"its objects hold {receipts.lines} events; by the last receipt they hold {counts.window}, "
+                f"{counts.vanished} vanished, and the API counted {counts.api_after}"
+            )
+            problems.append(Problem(Status.ALTERED, detail))
+    return problems
