@@ -120,7 +120,7 @@ def test_the_first_seal(s3: LocalS3, archive: Archive, exported: Bucket) -> None
         key.split(".")[-3] for day in days_of(1) for key in archive.receipts(day)
     }
     assert [entry.object for entry in said.receipts if entry.window == spans(window_of(3))[0]] == [archive.object(3)]
-    assert (said.gaps, said.overlaps, said.filters) == ([], [], {})
+    assert (said.gaps, said.overlaps, said.filters) == ([], [], Filters())
     assert (said.provider_version, said.run) == (__version__, NOBODY)
     assert before <= said.sealed_at <= datetime.now(UTC)
     assert said.signed_by == str(KEY.public)
