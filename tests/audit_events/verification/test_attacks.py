@@ -120,6 +120,19 @@ def test_a_window_that_reaches_out_of_the_sealed_time() -> None:
     assert found[key] is Status.LEFT_OUT
 
 
+@pytest.mark.parametrize("expected", [{}, {"start": START, "end": SEALED_END}], ids=["all", "sealed time"])
+def test_the_day_after_in_the_folder_of_the_last_sealed_one(expected: dict[str, Any]) -> None:
+    """It may be honest, as nobody knows the time zone of an author's key; it is named as what no seal holds."""
+    key = f"{PREFIX}date=2025-03-08/more.jsonl.gz"
+    files = ARCHIVE.files | empty(day(8).as_dict(), "jsonl.gz", key, partition_timezone=None)
+
+    report = verify(files, heads=ARCHIVE.heads[-1:], **expected)
+
+    assert [each.status for each in report.findings if each.key == key] == [Status.NOT_SEALED]
+    far = files | empty(day(9).as_dict(), "jsonl.gz", key, partition_timezone=None)
+    assert wrong(far, **expected)[key] is Status.ALTERED
+
+
 @pytest.mark.parametrize("number", SEALED_DAYS)
 def test_another_format_of_a_sealed_day(number: int) -> None:
     """A format that was never sealed does not bring a sealed day to unsealed time."""
@@ -489,6 +502,7 @@ class Attack:
         self.draw = data.draw
         self.files = dict(ARCHIVE.files)
         self.aliens: set[str] = set()
+        """What was planted of another source, or of time that is not sealed yet: nobody can tell it from honest."""
         """The keys of what was planted as another source's, or with filters."""
         self.planted: dict[str, Files] = {}
         """What was planted as an export of the archive's own of time that is sealed, by its key: right in itself."""
@@ -558,7 +572,8 @@ class Attack:
             made = planted({**document, "window": edges, "format": format_, "previous": previous, **claims}, key)
         if self.draw(st.booleans()):
             made.pop(key)  # the receipt alone
-        elif alien:
+        elif alien or (zone is None and Window.parse(edges["start"], edges["end"]).start >= SEALED_END):
+            # The time zone of its folder's date is its author's, so it may be of the day after.
             self.aliens.add(first_and_number(key)[0])
         self.files |= made
 
