@@ -327,13 +327,7 @@ class _Task:
             self.bucket.upload(place.key, file, arguments, in_parts=in_parts)
         except ObjectChanged as error:
             raise _KeyTaken(str(place)) from error
-        head = self.bucket.head(place.key)
-        if head is None or (head.size, metadata_of(head).get("sha256")) != (size, sha256):
-            found = "nothing" if head is None else f"{head.size} bytes of SHA-256 {metadata_of(head).get('sha256')}"
-            raise ObjectChanged(
-                f"{place} should be {size} bytes of SHA-256 {sha256}, and S3 shows {found}: somebody else writes "
-                "there. Try again, and ask who does"
-            )
+        head = self._require_there(place, size, sha256)
         stored_object = StoredObject(
             key=place.key,
             size=size,
@@ -342,6 +336,23 @@ class _Task:
             version_id=head.version_id,
         )
         return self._write_receipt(stored, numbers, head, written=written, stored_object=stored_object)
+
+    def _require_there(self, place: Place, size: int, sha256: str) -> Head:
+        """Make sure that what was written is there; some stores keep no metadata, and there the bytes tell.
+
+        :raises ObjectChanged: something else is.
+        """
+        head = self.bucket.head(place.key)
+        found = "nothing"
+        if head is not None:
+            stored = metadata_of(head).get("sha256") or self.bucket.hash(place.key)
+            if (head.size, stored) == (size, sha256):
+                return head
+            found = f"{head.size} bytes of SHA-256 {stored}"
+        raise ObjectChanged(
+            f"{place} should be {size} bytes of SHA-256 {sha256}, and S3 shows {found}: somebody else writes there. "
+            "Try again, and ask who does"
+        )
 
     def _record(self, stored: StoredWindow, comparison: Comparison) -> StoredWindow:
         """Record what changed or vanished, as far as no receipt of the window says so."""

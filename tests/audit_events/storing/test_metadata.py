@@ -77,3 +77,25 @@ def test_metadata_get_no_receipt(name: str, format_: Format) -> None:
     memory.objects[key] = replace(stored, metadata={**stored.metadata, f"akinon-{name}": "0" * 64})
 
     assert shop.export(bucket, day(0), format_).window.receipts.last.object == first.object
+
+
+class Forgetful(MemoryBucket):
+    """A store that keeps no metadata, as some do."""
+
+    def put(self, key: str, stored: Stored) -> None:
+        """Keep an object without them."""
+        super().put(key, replace(stored, metadata={}))
+
+
+@pytest.mark.parametrize("format_", list(Format))
+@pytest.mark.parametrize("act", [nothing, late, vanished, changed])
+def test_a_store_without_metadata(act: Callable[[Shop], None], format_: Format) -> None:
+    """Where a store keeps none, the stored bytes tell that they are those that were written."""
+    shop, memory = Shop(), Forgetful("audit")
+    shop.happen(*(START + number * DAY / 10 for number in range(9)))
+    first = shop.export(Bucket(memory, "audit"), day(0), format_)
+    act(shop)
+    again = shop.export(Bucket(memory, "audit"), day(0), format_)
+
+    assert (first.added, again.added) == (9, act is late)
+    assert again.numbers.not_compared == 0
