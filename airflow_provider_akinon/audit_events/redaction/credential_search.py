@@ -43,8 +43,8 @@ from airflow_provider_akinon.audit_events.redaction.splicing import (
 )
 
 _LAYERS = 16  # of text within text; what lies deeper is removed unread
-_WORK = 12  # characters to look at for each of a field; what would take more is removed unread
-_LEAST_WORK = 100_000  # whatever the field
+_WORK, _MORE_WORK = 12, 100_000  # characters to look at for each of a field, and whatever the field
+_LEAST_WORK = 700_000  # some kilobytes of forms within forms take as much; what would take more is removed unread
 _TEXT, _MARK, _EDIT = 300, 20, 30  # characters that take as long as a text does, a colon or equals sign, or an edit
 _FEW = 32  # names and texts in a field that are found one by one
 _MAYBE_JSON = re.compile(r"""[{\["]""")
@@ -151,7 +151,7 @@ class CredentialSearch:
     """A search of one field, within bounds: once all the work is done that its size is worth, all else is removed."""
 
     def __init__(self, size: int) -> None:
-        self._left = _LEAST_WORK + _WORK * size
+        self._left = max(_LEAST_WORK, _MORE_WORK + _WORK * size)
 
     def searched(self, text: str) -> str:
         """Return a value's JSON without what can be found in it as a text, also where it is broken."""

@@ -421,6 +421,19 @@ PLAIN_NAMES = st.sampled_from(["password", "Cookie", "pass\\u0077ord", "\\u015fi
 SECRETS = st.sampled_from(['"hush"', '"\\u0068ush hush"', '[1,{"hush":2}]', '{"a":"hush"}', '"hu\\"sh,&;}="', "true"])
 
 
+NUMBERS = (
+    '{"name": null, "author": -4.956080115079669e+16, "q\\"\\\\": null, "Host": -100000000000000000000000000000000}'
+)
+FORM_IN_FORM = [
+    in_object("name", None, '{"name": null, "author": null, "Host": null}'),
+    in_text(),
+    in_form("name"),
+    in_form("name"),
+]
+"""Some two kilobytes around a credential, which take more work than any of their size that is no form."""
+
+
+@example("headers", "password", '"hush"', FORM_IN_FORM, json.dumps(NUMBERS))
 @given(st.sampled_from(sorted(FIELDS)), PLAIN_NAMES, SECRETS, WRAPPERS, TREES)
 def test_a_credential_goes_wherever_it_is(
     field: str, name: str, secret: str, wrappers: list[Any], other: Any
