@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _probe(options: argparse.Namespace) -> int:
     """Look at an account's API."""
     # What verifying has no use for.
-    from airflow_provider_akinon.audit_events.api import probe, shown_lines
+    from airflow_provider_akinon.audit_events.api import probe, table_of
 
     try:
         found = probe(_settings(options))
@@ -103,7 +103,7 @@ def _probe(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(found.as_dict(), indent=2))
     else:
-        print("\n".join(shown(line, None) for line in shown_lines(found)))
+        print("\n".join(shown(line, None) for line in table_of(found)))
     return 1 if any(line.is_bad for line in found.lines) else 0
 
 

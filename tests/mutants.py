@@ -93,6 +93,7 @@ NEAREST = {
     "audit_events/formats/jsonl": [f"{_UNIT}/formats/test_jsonl.py"],
     "audit_events/formats/parquet": [f"{_UNIT}/formats/test_parquet.py"],
     "audit_events/formats/stored": [f"{_UNIT}/storing/test_history.py"],
+    "audit_events/formats/uuids": [f"{_UNIT}/formats/test_jsonl.py"],
     "audit_events/model/coverage": [f"{_UNIT}/model/test_coverage.py"],
     "audit_events/model/event": [f"{_UNIT}/formats/test_jsonl.py", f"{_UNIT}/formats/test_parquet.py"],
     "audit_events/model/filters": [f"{_UNIT}/model/test_filters.py"],

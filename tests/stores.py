@@ -32,7 +32,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from airflow_provider_akinon.audit_events.archive import BODY, PROBE_NAME, Bucket
+from airflow_provider_akinon.audit_events.archive import PROBE_BODY, PROBE_NAME, Bucket
 from airflow_provider_akinon.audit_events.errors import UnconditionalWrites
 from airflow_provider_akinon.operators.audit_archive import SealAuditArchiveOperator, VerifyAuditArchiveOperator
 from airflow_provider_akinon.sandbox import Sandbox
@@ -115,13 +115,13 @@ def _probed(running: LocalS3) -> tuple[str, str]:
     """Return what a store does with the header, in one request and in parts."""
     bucket = Bucket(running.client(), _new_bucket(running))
     try:
-        bucket.require_conditional_writes(PROBE_NAME, BODY, {})
+        bucket.require_conditional_writes(PROBE_NAME, PROBE_BODY, {})
     except UnconditionalWrites as error:
         answer = str(error)
         if "creates an object" in answer:
             return "ignores it", "-"
         return "answers 304" if "(304)" in answer else "answers 501" if "NotImplemented" in answer else answer, "-"
-    return "honours it", "honours" if bucket.heeds_condition_in_parts(PROBE_NAME, BODY, {}) else "ignores"
+    return "honours it", "honours" if bucket.heeds_condition_in_parts(PROBE_NAME, PROBE_BODY, {}) else "ignores"
 
 
 def _worked(running: LocalS3, sandbox: Sandbox, *, conditional: bool) -> tuple[str, str, str]:

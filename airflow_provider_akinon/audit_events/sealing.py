@@ -32,7 +32,7 @@ from airflow_provider_akinon.audit_events.in_threads import in_threads
 from airflow_provider_akinon.audit_events.model import Window, gaps
 from airflow_provider_akinon.audit_events.seals import (
     MOST_OF_A_SEAL,
-    SCHEMA,
+    SEAL_SCHEMA,
     ChainName,
     ListedChain,
     PrivateKey,
@@ -108,7 +108,7 @@ def seal_archive(
             gaps_there = (each for one in series for each in one.gaps(end=period.end))
             overlaps_there = (each for one in series for each in one.overlaps(end=period.end))
             seal = Seal(
-                schema=SCHEMA,
+                schema=SEAL_SCHEMA,
                 bucket=bucket.name,
                 prefix=prefix,
                 source=name.source,

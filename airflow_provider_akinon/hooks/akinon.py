@@ -15,10 +15,10 @@ from typing import Any
 from airflow_provider_akinon.audit_events.api import (
     AuditEventsApi,
     Settings,
-    account,
-    derived,
-    of_environment,
-    secrets_of,
+    account_name,
+    derived_forms,
+    proxy_of_environment,
+    secrets_of_proxy,
 )
 from airflow_provider_akinon.audit_events.errors import AkinonError, ProtocolError, UntrustedServer, WrongServer
 from airflow_provider_akinon.audit_events.export import export_window
@@ -49,8 +49,8 @@ def settings_of(connection: Connection) -> Settings:
         schema=connection.schema,
         extra=connection.extra,
     )
-    of_workers = of_environment(settings.base_url, settings.extra.proxies) or ""
-    _mask(*settings.secrets, settings.authorization, *secrets_of(of_workers))
+    of_workers = proxy_of_environment(settings.base_url, settings.extra.proxies) or ""
+    _mask(*settings.secrets, settings.authorization, *secrets_of_proxy(of_workers))
     return settings
 
 
@@ -58,7 +58,7 @@ def _mask(*secrets: str) -> None:
     """Mask secrets in logs, in every form that somebody may write them in."""
     for secret in secrets:
         # Airflow warns of each text that is too short to be masked: one warning of a short key is enough.
-        for form in [secret, *(form for form in derived(secret)[1:] if len(form) >= LEAST_MASKED)]:
+        for form in [secret, *(form for form in derived_forms(secret)[1:] if len(form) >= LEAST_MASKED)]:
             mask_secret(form)
 
 
@@ -164,7 +164,8 @@ class AkinonHook(BaseHook):
                 count = api.page({"limit": "1"}).count
         except AkinonError as error:
             return False, _diagnosis(error, settings)
-        return True, f"Connected to {settings.base_url}: the key sees {count} audit events of {account(settings)}"
+        name = account_name(settings)
+        return True, f"Connected to {settings.base_url}: the key sees {count} audit events of {name}"
 
 
 def _diagnosis(error: AkinonError, settings: Settings) -> str:

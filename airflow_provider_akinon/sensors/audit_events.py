@@ -13,7 +13,14 @@ from typing import Any, ClassVar
 
 from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput
 from airflow_provider_akinon.audit_events.model import Filters
-from airflow_provider_akinon.audit_events.watching import MAX_LATENESS, Awaited, Sighting, look_at, progress, result
+from airflow_provider_akinon.audit_events.watching import (
+    MAX_LATENESS,
+    Awaited,
+    Sighting,
+    look_at,
+    progress_of,
+    result_of,
+)
 from airflow_provider_akinon.hooks.akinon import AkinonHook
 from airflow_provider_akinon.task_run import Killable, WindowRequest, failing_for_good, has_task_state, killable
 from airflow_provider_akinon.triggers.audit_events import AuditEventsTrigger
@@ -105,7 +112,7 @@ class AuditEventsSensor(Killable, BaseSensorOperator):
         except (AirflowFailException, AkinonError) as error:
             raise self._ending(error) from None
         if over:
-            return result(awaited, sighting, datetime.now(UTC))
+            return result_of(awaited, sighting, datetime.now(UTC))
         return self.defer(
             trigger=AuditEventsTrigger.of(
                 self.akinon_conn_id, awaited, sighting, self.poke_interval, self._most_seconds_between()
@@ -144,7 +151,7 @@ class AuditEventsSensor(Killable, BaseSensorOperator):
             state.set(_STATE_KEY, sighting.as_dict())
         elif state is not None:
             state.delete(_STATE_KEY)
-        return PokeReturnValue(over, result(awaited, sighting, datetime.now(UTC)) if over else None)
+        return PokeReturnValue(over, result_of(awaited, sighting, datetime.now(UTC)) if over else None)
 
     def _look(self, context: Any, before: Sighting | None) -> tuple[Awaited, Sighting, bool]:
         with failing_for_good():
@@ -166,7 +173,7 @@ class AuditEventsSensor(Killable, BaseSensorOperator):
         elif self._said is None or self._said[0] != sighting or now - self._said[1] >= _SAY_AGAIN:
             self._said = (sighting, now)
             again = "later each time" if self.exponential_backoff else f"every {self.poke_interval:g} s"
-            self.log.info("%s. Looking again %s, and saying so hourly", progress(awaited, sighting, now), again)
+            self.log.info("%s. Looking again %s, and saying so hourly", progress_of(awaited, sighting, now), again)
 
     def _most_seconds_between(self) -> float | None:
         """Return what a growing interval between pokes may grow to, None where it does not grow."""

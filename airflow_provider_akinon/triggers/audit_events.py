@@ -27,7 +27,15 @@ from asgiref.sync import sync_to_async
 from airflow_provider_akinon.audit_events.api import AuditEventsApi
 from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput, Throttled
 from airflow_provider_akinon.audit_events.model import Filters, Window, format_instant, parse_instant
-from airflow_provider_akinon.audit_events.watching import Awaited, Batch, Cursor, Sighting, look_at, look_for, result
+from airflow_provider_akinon.audit_events.watching import (
+    Awaited,
+    Batch,
+    Cursor,
+    Sighting,
+    look_at,
+    look_for,
+    result_of,
+)
 from airflow_provider_akinon.connections import get_connection
 from airflow_provider_akinon.hooks.akinon import AkinonHook, settings_of
 from airflow_provider_akinon.task_run import has_asset_watchers
@@ -207,7 +215,7 @@ class AuditEventsTrigger(BaseTrigger):
                 return
             self.log.info("%s holds %d matching events", awaited.window, sighting.count)
             if over:
-                yield TriggerEvent({"status": "done", **result(awaited, sighting, datetime.now(UTC))})
+                yield TriggerEvent({"status": "done", **result_of(awaited, sighting, datetime.now(UTC))})
                 return
 
 

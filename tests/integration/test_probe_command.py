@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_akinon import __main__ as command
-from airflow_provider_akinon.audit_events.api import MOST_REQUESTS, PAUSE, Settings, probe, probing, shown_lines
+from airflow_provider_akinon.audit_events.api import Settings, probe, probing, table_of
 from airflow_provider_akinon.sandbox import Sandbox
 from tests.support.clock import FakeClock
 from tests.support.http_server import Answer, Server, page
@@ -54,10 +54,10 @@ def test_each_mood_is_found_out(flags: dict[str, Any], found: dict[str, str], ma
     assert {line.about for line in lines if line.is_bad} == marked
     for about, text in found.items():
         assert text in [line.found for line in lines if line.about == about.strip()]
-    assert len(asked) == findings.requests <= MOST_REQUESTS
-    assert clock.waits.count(PAUSE) == findings.requests - 1
+    assert len(asked) == findings.requests <= probing.MOST_REQUESTS
+    assert clock.waits.count(probing.PAUSE) == findings.requests - 1
     assert all(line.follows for line in lines)
-    text = "\n".join(shown_lines(findings)) + json.dumps(findings.as_dict())
+    text = "\n".join(table_of(findings)) + json.dumps(findings.as_dict())
     assert api.key not in text
     assert api.url.removeprefix("http://") not in text
 
@@ -72,12 +72,12 @@ def test_no_value_of_an_event_is_shown() -> None:
     }
     with Server(page(1, json.dumps(record), next="http://other.example.org/?page=2")) as server:
         findings = probe(Settings.parse(host=server.url, password="s3cr3t-K3y"), clock=FakeClock())
-    text = "\n".join(shown_lines(findings)) + json.dumps(findings.as_dict())
+    text = "\n".join(table_of(findings)) + json.dumps(findings.as_dict())
 
     for value in (record["uuid"], "12:34:56", "203.0.113.77", "4711", "ayse", "other.example.org", "s3cr3t"):
         assert str(value) not in text
     assert "points to another origin" in text
-    assert findings.requests <= MOST_REQUESTS
+    assert findings.requests <= probing.MOST_REQUESTS
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_answers_that_no_api_gives(body: str) -> None:
         findings = probe(Settings.parse(host=server.url, password="k"), clock=FakeClock())
 
     assert any(line.is_bad for line in findings.lines)
-    assert findings.requests <= MOST_REQUESTS
+    assert findings.requests <= probing.MOST_REQUESTS
 
 
 def test_the_requests_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +119,6 @@ def test_an_edge_is_told_from_the_api() -> None:
 
 def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A connection's id, or a host with the key from the environment, give a table or JSON, and a status."""
-    monkeypatch.setattr(probing, "PAUSE", 0)
     monkeypatch.setattr(probing.probe, "__kwdefaults__", {**probing.probe.__kwdefaults__, "pause": 0})
     with Sandbox.start(events=100, days=1) as api:
         monkeypatch.setenv("AIRFLOW_CONN_AKINON_DEFAULT", api.connection_json())
@@ -129,6 +128,6 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
         assert "AKINON_API_KEY is not set" in capsys.readouterr().err
         monkeypatch.setenv("AKINON_API_KEY", api.key)
         assert command.main(["probe", "--host", api.url, "--remote-id", "none", "--json"]) == 1
-        assert json.loads(capsys.readouterr().out)["requests"] <= MOST_REQUESTS
+        assert json.loads(capsys.readouterr().out)["requests"] <= probing.MOST_REQUESTS
     assert command.main(["probe", "--conn-id", "nowhere"]) == 2
     assert "nowhere" in capsys.readouterr().err

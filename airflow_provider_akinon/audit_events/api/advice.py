@@ -8,7 +8,7 @@ from __future__ import annotations
 from airflow_provider_akinon.audit_events.api.settings import Extra, Settings
 
 
-def account(settings: Settings) -> str:
+def account_name(settings: Settings) -> str:
     """Return what of the API a connection is for, as messages name it."""
     remote_id = settings.extra.remote_id
     return settings.api_path if remote_id is None else f"remote id {remote_id}"
@@ -27,10 +27,10 @@ def on_refusal(settings: Settings, status: int, *, of_event: bool) -> str:
             "bare key ('bare-key')"
         )
     if status == 404:
+        here = f"{settings.base_url} has {'no such event, or ' if of_event else ''}no {account_name(settings)}"
         return (
-            f"{settings.base_url} has {'no such event, or ' if of_event else ''}no {account(settings)} for this key. "
-            f"Check {'the uuid, and ' if of_event else ''}the remote id: the number in the path of the API's base "
-            "URL, or 'none' where that has no remote/…"
+            f"{here} for this key. Check {'the uuid, and ' if of_event else ''}the remote id: the number in the path "
+            "of the API's base URL, or 'none' where that has no remote/…"
         )
     if status == 407:
         return "A proxy refuses its user name or password. Check 'proxies' in the connection's Extra, or HTTP_PROXY"

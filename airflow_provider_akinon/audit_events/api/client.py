@@ -62,7 +62,12 @@ from airflow_provider_akinon.audit_events.api.pages import (
     parse_requested_events,
     without_mark,
 )
-from airflow_provider_akinon.audit_events.api.proxies import EXAMPLE, of_environment, problem_of, secrets_of
+from airflow_provider_akinon.audit_events.api.proxies import (
+    EXAMPLE,
+    problem_of_proxy,
+    proxy_of_environment,
+    secrets_of_proxy,
+)
 from airflow_provider_akinon.audit_events.api.secrecy import Secrets, holds_key, keeping_secret
 from airflow_provider_akinon.audit_events.api.settings import Extra, Settings, problem_of_bundle
 from airflow_provider_akinon.audit_events.errors import (
@@ -128,8 +133,8 @@ class AuditEventsApi:
         self._pace = Pace.shared(settings, clock)
         # The request, not its headers: vars() of this client would show the key.
         self._request, self._pool, self._before_path = _transport(self._url, settings)
-        of_workers = of_environment(self._url, settings.extra.proxies) or ""
-        self._secrets = Secrets((*settings.secrets, *secrets_of(of_workers)))
+        of_workers = proxy_of_environment(self._url, settings.extra.proxies) or ""
+        self._secrets = Secrets((*settings.secrets, *secrets_of_proxy(of_workers)))
         self._retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(attempts),
             retry=tenacity.retry_if_exception(_is_passing),
@@ -369,8 +374,8 @@ def _transport(url: str, settings: Settings) -> tuple[requests.PreparedRequest, 
 
 def _require_usable_environment(url: str, extra: Extra) -> None:
     """Make sure that what the environment says of proxies and certificates can be used, where it is."""
-    proxy = of_environment(url, extra.proxies)
-    if proxy and (problem := problem_of(proxy)):
+    proxy = proxy_of_environment(url, extra.proxies)
+    if proxy and (problem := problem_of_proxy(proxy)):
         raise InvalidInput(
             f"The proxy that the environment gives (HTTPS_PROXY, HTTP_PROXY or ALL_PROXY) is not usable: {problem}; "
             f"or give 'proxies' in the connection's Extra, like {EXAMPLE}"

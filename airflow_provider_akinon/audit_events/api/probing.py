@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -42,13 +42,9 @@ class Line:
     is_bad: bool = False
     """Whether an export can fail of it."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON takes it."""
-        return {"about": self.about, "found": self.found, "follows": self.follows, "is_bad": self.is_bad}
-
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class ProbeReport:
     """What a probe found, and how many requests it made."""
 
     lines: list[Line]
@@ -56,24 +52,24 @@ class Findings:
 
     def as_dict(self) -> dict[str, Any]:
         """Return them as JSON takes them."""
-        return {"requests": self.requests, "lines": [line.as_dict() for line in self.lines]}
+        return asdict(self)
 
 
-def probe(settings: Settings, *, clock: Clock = time, pause: float = PAUSE) -> Findings:
+def probe(settings: Settings, *, clock: Clock = time, pause: float = PAUSE) -> ProbeReport:
     """Look at the API of ``settings``; what it refuses is found, too."""
     asking = _Asking(clock, pause)
     lines: list[Line] = []
     try:
         working = _base_urls(settings, asking, lines)
         if working is None:
-            return Findings(lines, asking.requests)
+            return ProbeReport(lines, asking.requests)
         with AuditEventsApi(working, attempts=1, clock=clock) as api:
             look = _Look(api, asking)
             for check in (look.recent, look.old, *look.checks):
                 _checked(check, lines)
     except _Spent:
         lines.append(Line("requests", f"all {MOST_REQUESTS} are used", "what is not shown was not looked at"))
-    return Findings(lines, asking.requests)
+    return ProbeReport(lines, asking.requests)
 
 
 def _checked(check: Callable[[], Iterator[Line]], lines: list[Line]) -> None:
@@ -150,7 +146,6 @@ class _Look:
         self._newest: list[_Shown] = []
         self._oldest: list[_Shown] = []
         self._total = 0
-        self._hour = 0
 
     @property
     def checks(self) -> tuple[Callable[[], Iterator[Line]], ...]:
@@ -358,9 +353,9 @@ def _times(events: list[_Shown]) -> list[datetime]:
     return instants
 
 
-def shown_lines(findings: Findings) -> Iterator[str]:
+def table_of(report: ProbeReport) -> Iterator[str]:
     """Yield a table for people."""
-    for line in findings.lines:
+    for line in report.lines:
         yield f"{'!' if line.is_bad else ' '} {line.about:<32} {line.found}"
         yield f"{'':34} → {line.follows}"
-    yield f"{findings.requests} requests; it holds no key, no host and no value of an event."
+    yield f"{report.requests} requests; it holds no key, no host and no value of an event."

@@ -33,12 +33,12 @@ def problem_of_all(proxies: Mapping[str, str]) -> str | None:
         if not _KEYS.fullmatch(key):
             return f"it has a name that nothing is sent by; give 'https', 'http' or 'all', like {EXAMPLE}"
         # Empty text switches off what the environment says.
-        if url and key != "no_proxy" and (problem := problem_of(url)):
+        if url and key != "no_proxy" and (problem := problem_of_proxy(url)):
             return problem
     return None
 
 
-def problem_of(url: str) -> str | None:
+def problem_of_proxy(url: str) -> str | None:
     """Return why the client cannot use a proxy, None where it can. Nothing of ``url`` is in it."""
     from requests.utils import get_auth_from_url, prepend_scheme_if_needed  # verifying has no use for it
 
@@ -71,7 +71,7 @@ def _is_host(parts: Url) -> bool:
     return bool(name) and all(0 < len(label) <= _LONGEST_LABEL for label in name.split("."))
 
 
-def of_environment(url: str, proxies: Mapping[str, str] | None) -> str | None:
+def proxy_of_environment(url: str, proxies: Mapping[str, str] | None) -> str | None:
     """Return the proxy that the environment (``HTTPS_PROXY`` and the like) gives ``url``.
 
     None where it gives none, or where ``proxies``, those of the connection, come before it.
@@ -84,7 +84,7 @@ def of_environment(url: str, proxies: Mapping[str, str] | None) -> str | None:
     return select_proxy(url, get_environ_proxies(url, no_proxy=own.get("no_proxy"))) or None
 
 
-def secrets_of(url: str) -> Iterator[str]:
+def secrets_of_proxy(url: str) -> Iterator[str]:
     """Yield what of a proxy's URL is secret: its password as it is written, as it is meant, and as it is sent."""
     userinfo = url.partition("://")[2] if "://" in url else url
     userinfo, found, _ = userinfo.rpartition("@")

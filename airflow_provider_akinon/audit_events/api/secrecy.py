@@ -73,7 +73,7 @@ def without_key(text: str, key: str) -> str:
     return text
 
 
-def derived(key: str) -> list[str]:
+def derived_forms(key: str) -> list[str]:
     """Return the forms of ``key`` that a log's masking, which looks for whole texts, has to know, itself first."""
     forms = [
         key,

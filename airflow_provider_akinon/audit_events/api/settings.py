@@ -21,7 +21,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 from msgspec import Meta
 
-from airflow_provider_akinon.audit_events.api.proxies import EXAMPLE, problem_of_all, secrets_of
+from airflow_provider_akinon.audit_events.api.proxies import EXAMPLE, problem_of_all, secrets_of_proxy
 from airflow_provider_akinon.audit_events.api.secret_headers import EXAMPLE as EXAMPLE_OF_HEADERS
 from airflow_provider_akinon.audit_events.api.secret_headers import problem_of_headers
 from airflow_provider_akinon.audit_events.errors import InvalidInput
@@ -105,7 +105,7 @@ class Settings:
     @property
     def secrets(self) -> tuple[str, ...]:
         """What of the connection nobody may see: the key, what of the proxies is secret, and headers' values."""
-        of_proxies = (secret for url in (self.extra.proxies or {}).values() for secret in secrets_of(url))
+        of_proxies = (secret for url in (self.extra.proxies or {}).values() for secret in secrets_of_proxy(url))
         return tuple(dict.fromkeys((self.key, *of_proxies, *(self.extra.secret_headers or {}).values())))
 
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow_provider_akinon.audit_events.archive.bucket import Bucket, Head
 from airflow_provider_akinon.audit_events.archive.conditional_writes import (
-    BODY,
+    PROBE_BODY,
     may_upload_in_parts,
     require_conditional_writes,
 )
@@ -21,7 +21,7 @@ from airflow_provider_akinon.audit_events.archive.layout import (
     folder_prefix,
     late_key,
     late_prefix,
-    name_of,
+    name_of_window,
     place_in_chain,
     receipt_key,
     receipt_prefix,
@@ -31,7 +31,7 @@ from airflow_provider_akinon.audit_events.archive.layout import (
 )
 from airflow_provider_akinon.audit_events.archive.receipt import (
     NOT_PROVED,
-    SCHEMA,
+    RECEIPT_SCHEMA,
     ChangedEvent,
     Count,
     Counts,
@@ -41,8 +41,8 @@ from airflow_provider_akinon.audit_events.archive.receipt import (
     Sha256,
     StoredObject,
     arguments_of_documents,
-    encoded,
-    newest,
+    encoded_document,
+    newest_receipts,
     parse_receipt,
     receipt_schema,
     require_calendar,
@@ -51,13 +51,13 @@ from airflow_provider_akinon.audit_events.archive.status import Status, status_o
 from airflow_provider_akinon.audit_events.archive.window_receipts import WindowReceipts, facts_of, read_receipt
 
 __all__ = [
-    "BODY",
     "DEFAULT_PREFIX",
     "MOST_OF_A_KEY",
     "NOT_PROVED",
+    "PROBE_BODY",
     "PROBE_NAME",
+    "RECEIPT_SCHEMA",
     "RECEIPT_SUFFIX",
-    "SCHEMA",
     "Bucket",
     "ChangedEvent",
     "Count",
@@ -74,7 +74,7 @@ __all__ = [
     "WindowReceipts",
     "arguments_of_documents",
     "default_prefix",
-    "encoded",
+    "encoded_document",
     "facts_of",
     "first_and_number",
     "folder_of_chain",
@@ -82,8 +82,8 @@ __all__ = [
     "late_key",
     "late_prefix",
     "may_upload_in_parts",
-    "name_of",
-    "newest",
+    "name_of_window",
+    "newest_receipts",
     "parse_receipt",
     "place_in_chain",
     "read_receipt",

@@ -14,7 +14,7 @@ from airflow_provider_akinon.audit_events.archive.bucket import LEAST_IN_PARTS, 
 from airflow_provider_akinon.audit_events.archive.layout import PROBE_NAME
 from airflow_provider_akinon.audit_events.archive.receipt import arguments_of_documents
 
-BODY = (
+PROBE_BODY = (
     b'{"what": "Tasks ask S3 to create this object again and again. It has to refuse, since it is there; so no task '
     b'can replace what another one stored. Leave it here."}\n'
 )
@@ -36,7 +36,7 @@ def require_conditional_writes(bucket: Bucket, folder: str, arguments: Mapping[s
     place = (*bucket.identity, folder)
     if not bucket.conditional or place in _known:
         return
-    bucket.require_conditional_writes(folder + PROBE_NAME, BODY, arguments_of_documents(arguments))
+    bucket.require_conditional_writes(folder + PROBE_NAME, PROBE_BODY, arguments_of_documents(arguments))
     _known.add(place)
 
 
@@ -51,4 +51,4 @@ def may_upload_in_parts(bucket: Bucket, folder: str, arguments: Mapping[str, Any
     """
     if not bucket.conditional or size < LEAST_IN_PARTS:
         return True
-    return bucket.heeds_condition_in_parts(folder + PROBE_NAME, BODY, arguments_of_documents(arguments))
+    return bucket.heeds_condition_in_parts(folder + PROBE_NAME, PROBE_BODY, arguments_of_documents(arguments))

@@ -1,8 +1,10 @@
-"""Where a window's objects lie in S3: one window with its filters and format always at one key, and no other there.
+"""Every key of an archive: of a window's objects, of their receipts, of seals, and of what a store is tried with.
 
-Late events lie beside the first object, in objects of their own: ``<name>.late-1.jsonl.gz`` and so on.
+A window with its filters and format is always at one key, and no other there. Late events lie beside the first
+object, in objects of their own: ``<name>.late-1.jsonl.gz`` and so on. Receipts lie beside their object, seals in a
+folder for each chain, under names that begin with an underscore.
 
-This module knows names only; it neither sends nor looks anything up.
+This module knows names only; it neither sends nor looks anything up. No other one makes or reads a piece of a key.
 """
 
 from __future__ import annotations
@@ -85,7 +87,7 @@ class Place:
         require_text("s3_bucket", bucket)
         if prefix:
             require_text("s3_prefix", prefix)
-        key = f"{prefix.strip('/')}/{name_of(window, filters, timezone, format)}".lstrip("/")
+        key = f"{prefix.strip('/')}/{name_of_window(window, filters, timezone, format)}".lstrip("/")
         _require_room("s3_prefix", key)
         return cls(bucket, key)
 
@@ -103,7 +105,7 @@ def _require_room(field: str, key: str) -> None:
         )
 
 
-def name_of(window: Window, filters: Filters, timezone: tzinfo, format: Format) -> str:  # noqa: A002 - as above
+def name_of_window(window: Window, filters: Filters, timezone: tzinfo, format: Format) -> str:  # noqa: A002 - as above
     """Return how the key of a window's first object ends, below whatever prefix."""
     span = f"{_compact(window.start)}_{_compact(window.end)}"
     asked = "".join(f"_{name}={value}" for name, value in filters.as_dict().items())
@@ -221,7 +223,7 @@ def place_in_chain(rest: str) -> tuple[str, int] | None:
 
 
 PROBE_NAME = "_creates-once.json"
-"""Of the object, which query engines pass over, as they do all names that begin with an underscore."""
+"""Of the object that a store is tried with. Query engines pass over names that begin with an underscore."""
 _READ = tuple(f".{each.value}" for each in Format)
 
 

@@ -17,11 +17,16 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from airflow_provider_akinon.audit_events.archive.layout import first_and_number, name_of, told_by_key, why_not_of
+from airflow_provider_akinon.audit_events.archive.layout import (
+    first_and_number,
+    name_of_window,
+    told_by_key,
+    why_not_of,
+)
 from airflow_provider_akinon.audit_events.errors import ArchiveError, InvalidInput
 from airflow_provider_akinon.audit_events.model import UUID, Filters, Format, Instant, Source, Window, parse_timezone
 
-SCHEMA: Literal["airflow-provider-akinon/receipt/1"] = "airflow-provider-akinon/receipt/1"
+RECEIPT_SCHEMA: Literal["airflow-provider-akinon/receipt/1"] = "airflow-provider-akinon/receipt/1"
 CONTENT_TYPE = "application/json"
 _OF_OBJECTS = ("ContentType", "Metadata", "StorageClass")
 """Upload arguments that are an object's alone: receipts and seals are small, and read on every rerun."""
@@ -167,7 +172,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     def encode(self) -> bytes:
         """Return the receipt's bytes: the same for the same receipt."""
-        return encoded(self)
+        return encoded_document(self)
 
     def policy(self) -> dict[str, Any] | None:
         """Return the policy as `Redaction` tells its own."""
@@ -178,7 +183,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return msgspec.structs.replace(self, changed=[], vanished=[])
 
 
-def encoded(document: msgspec.Struct) -> bytes:
+def encoded_document(document: msgspec.Struct) -> bytes:
     """Return a document's bytes as people and programs read them: the same for the same document."""
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
@@ -222,11 +227,11 @@ def _misplaced(first: str, receipt: Receipt) -> str | None:
         timezone = parse_timezone("partition_timezone", receipt.partition_timezone)
     except InvalidInput as error:
         return str(error)
-    name = name_of(receipt.window, receipt.filters, timezone, receipt.format)
+    name = name_of_window(receipt.window, receipt.filters, timezone, receipt.format)
     return None if first == name or first.endswith(f"/{name}") else f"by its window and filters it belongs at {name}"
 
 
-def newest(receipts: Mapping[str, Receipt]) -> list[str]:
+def newest_receipts(receipts: Mapping[str, Receipt]) -> list[str]:
     """Return the SHA-256 of those of a window's receipts that no other one names as before it, in order."""
     named = {sha256 for receipt in receipts.values() for sha256 in receipt.previous}
     return sorted(receipts.keys() - named)

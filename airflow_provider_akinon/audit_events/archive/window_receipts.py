@@ -12,7 +12,12 @@ from typing import Any
 
 from airflow_provider_akinon.audit_events.archive.bucket import Bucket
 from airflow_provider_akinon.audit_events.archive.layout import first_and_number
-from airflow_provider_akinon.audit_events.archive.receipt import MOST_OF_A_RECEIPT, Receipt, newest, parse_receipt
+from airflow_provider_akinon.audit_events.archive.receipt import (
+    MOST_OF_A_RECEIPT,
+    Receipt,
+    newest_receipts,
+    parse_receipt,
+)
 
 
 def read_receipt(bucket: Bucket, key: str) -> Receipt:
@@ -34,7 +39,7 @@ class WindowReceipts:
     @cached_property
     def newest(self) -> list[str]:
         """The SHA-256 of those that no other one names as before it, in order."""
-        return newest(self.receipts)
+        return newest_receipts(self.receipts)
 
     @property
     def last(self) -> Receipt:

@@ -10,7 +10,7 @@ from airflow_provider_akinon.audit_events.seals.chain import (
     read_chains,
 )
 from airflow_provider_akinon.audit_events.seals.document import (
-    SCHEMA,
+    SEAL_SCHEMA,
     ChainName,
     ListedChain,
     Seal,
@@ -23,7 +23,7 @@ from airflow_provider_akinon.audit_events.seals.series import Entry, SealedTime,
 
 __all__ = [
     "MOST_OF_A_SEAL",
-    "SCHEMA",
+    "SEAL_SCHEMA",
     "ChainName",
     "Entry",
     "ListedChain",

@@ -19,7 +19,7 @@ from airflow_provider_akinon.audit_events.archive import (
     Count,
     Run,
     Sha256,
-    encoded,
+    encoded_document,
     folder_of_chain,
     require_calendar,
     seal_key,
@@ -28,7 +28,7 @@ from airflow_provider_akinon.audit_events.errors import ArchiveError
 from airflow_provider_akinon.audit_events.model import Filters, Format, Instant, Source, Window
 from airflow_provider_akinon.audit_events.seals.keys import PrivateKey, PublicKey
 
-SCHEMA: Literal["airflow-provider-akinon/seal/1"] = "airflow-provider-akinon/seal/1"
+SEAL_SCHEMA: Literal["airflow-provider-akinon/seal/1"] = "airflow-provider-akinon/seal/1"
 
 
 class SealedReceipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -109,7 +109,7 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def encode(self) -> bytes:
         """Return the seal's bytes: the same for the same seal."""
-        return encoded(self)
+        return encoded_document(self)
 
     def signed(self, key: PrivateKey | None) -> Seal:
         """Return the seal, signed where there is a key."""

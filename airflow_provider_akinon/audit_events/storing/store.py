@@ -24,7 +24,7 @@ from typing import IO, Any
 from airflow_provider_akinon import __version__
 from airflow_provider_akinon.audit_events.archive import (
     NOT_PROVED,
-    SCHEMA,
+    RECEIPT_SCHEMA,
     Bucket,
     ChangedEvent,
     Counts,
@@ -376,7 +376,7 @@ class _Task:
         sum_before = int(known.last.window_uuids, 16) if known.receipts else 0
         lines = written.count if written else 0
         receipt = Receipt(
-            schema=SCHEMA,
+            schema=RECEIPT_SCHEMA,
             window=self.export.window,
             filters=self.export.filters,
             source=self.export.source,

@@ -8,8 +8,8 @@ from airflow_provider_akinon.audit_events.watching.settling import (
     Awaited,
     Sighting,
     look_at,
-    progress,
-    result,
+    progress_of,
+    result_of,
 )
 
 __all__ = [
@@ -21,6 +21,6 @@ __all__ = [
     "Sighting",
     "look_at",
     "look_for",
-    "progress",
-    "result",
+    "progress_of",
+    "result_of",
 ]

@@ -97,7 +97,7 @@ def _has_settled(awaited: Awaited, seen: Sighting, now: datetime) -> bool:
     return min(now - seen.since, ended_ago) >= awaited.settled_for
 
 
-def progress(awaited: Awaited, seen: Sighting, now: datetime) -> str:
+def progress_of(awaited: Awaited, seen: Sighting, now: datetime) -> str:
     """Return what was seen, since when it stands, and how long is still needed, for a log."""
     text = f"{awaited.window} holds {seen.count} matching events since {format_instant(seen.since)}"
     if seen.count < awaited.min_events:
@@ -109,7 +109,7 @@ def progress(awaited: Awaited, seen: Sighting, now: datetime) -> str:
     return f"{text}; settles in {timedelta(seconds=round(left.total_seconds()))}, where the count stands until then"
 
 
-def result(awaited: Awaited, seen: Sighting, now: datetime) -> dict[str, Any]:
+def result_of(awaited: Awaited, seen: Sighting, now: datetime) -> dict[str, Any]:
     """Return what a sensor gives to XCom when the waiting is over.
 
     ``count`` events, the ``window``, and ``settled_at``: when it was found settled, None where that was not asked.

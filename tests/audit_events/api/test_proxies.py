@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_akinon.audit_events.api import AuditEventsApi, Settings, problem_of, secrets_of, without_key
+from airflow_provider_akinon.audit_events.api import (
+    AuditEventsApi,
+    Settings,
+    problem_of_proxy,
+    secrets_of_proxy,
+    without_key,
+)
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 
 PASSWORD = "pr0xy-pass"
@@ -113,20 +119,20 @@ def test_any_password_is_refused_or_kept_secret(odd: str, scheme: str) -> None:
     """Whatever stands in a password: the client is made, or the field is named; no other error comes."""
     password = f"{PASSWORD}{odd}"
     url = f"{scheme}://me:{password}@proxy.example.com:3128"
-    if problem_of(url) is None:
+    if problem_of_proxy(url) is None:
         client(proxies={"https": url}).close()
-        assert password in set(secrets_of(url))
+        assert password in set(secrets_of_proxy(url))
     else:
         assert "Extra proxies" in refusal(lambda: client(proxies={"https": url}))
 
 
 def test_each_form_of_a_proxys_password_is_secret() -> None:
     """As it is written, as it is meant, and as its header has it."""
-    secrets = set(secrets_of("http://me:p%40ss-w0rd@proxy:3128"))
+    secrets = set(secrets_of_proxy("http://me:p%40ss-w0rd@proxy:3128"))
 
     assert secrets == {"p%40ss-w0rd", "p@ss-w0rd", base64.b64encode(b"me:p@ss-w0rd").decode()}
-    assert set(secrets_of("http://t0ken@proxy")) >= {"t0ken"}
-    assert list(secrets_of("http://proxy:3128")) == []
+    assert set(secrets_of_proxy("http://t0ken@proxy")) >= {"t0ken"}
+    assert list(secrets_of_proxy("http://proxy:3128")) == []
 
 
 def test_the_settings_keep_a_proxys_password() -> None:

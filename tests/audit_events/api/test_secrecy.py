@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_akinon.audit_events.api import derived, holds_key, keeping_secret, without_key
+from airflow_provider_akinon.audit_events.api import derived_forms, holds_key, keeping_secret, without_key
 from airflow_provider_akinon.audit_events.errors import ProtocolError, Rejected
 from airflow_provider_akinon.audit_events.foreign_text import shown
 
@@ -115,8 +115,8 @@ def test_every_secret_is_kept() -> None:
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=8))
 def test_what_logs_are_to_mask_is_what_errors_lose(key: str) -> None:
     """Each form that Airflow is told to mask is one that is found in errors, and the key itself is the first."""
-    assert derived(key)[0] == key
-    assert [form for form in derived(key) if not holds_key(form, key)] == []
+    assert derived_forms(key)[0] == key
+    assert [form for form in derived_forms(key) if not holds_key(form, key)] == []
 
 
 def test_other_errors_pass() -> None:

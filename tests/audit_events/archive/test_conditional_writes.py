@@ -6,7 +6,13 @@ import io
 
 import pytest
 
-from airflow_provider_akinon.audit_events.archive import BODY, PROBE_NAME, Bucket, Place, require_conditional_writes
+from airflow_provider_akinon.audit_events.archive import (
+    PROBE_BODY,
+    PROBE_NAME,
+    Bucket,
+    Place,
+    require_conditional_writes,
+)
 from airflow_provider_akinon.audit_events.errors import ObjectChanged, UnconditionalWrites
 from tests.support.memory_archive import PREFIX, START, Shop, day, seal, verify
 from tests.support.memory_bucket import MemoryBucket, Stored
@@ -28,7 +34,7 @@ def test_a_fit_store_shows_it_once() -> None:
         require_conditional_writes(Bucket(memory, memory.name), "logs/", {})
 
     assert memory.tries == 2
-    assert {key: each.body for key, each in memory.objects.items()} == {KEY: BODY}
+    assert {key: each.body for key, each in memory.objects.items()} == {KEY: PROBE_BODY}
     later = memory.copy(versioned=True, metadata=True)
     require_conditional_writes(Bucket(later, later.name), "logs/", {})
     assert (later.tries, later.objects[KEY].version_id) == (1, "v1")
@@ -51,7 +57,7 @@ def test_an_unfit_store_is_refused_each_time(condition: str) -> None:
     assert UNFIT[condition] in str(caught.value)
     assert "conditional_writes=False" in str(caught.value)
     assert memory.objects.pop("logs/data") == Stored(b"data")
-    assert {key: each.body for key, each in memory.objects.items()} in ({}, {KEY: BODY})
+    assert {key: each.body for key, each in memory.objects.items()} in ({}, {KEY: PROBE_BODY})
 
 
 def test_the_object_is_made_as_receipts_are() -> None:
@@ -61,7 +67,7 @@ def test_the_object_is_made_as_receipts_are() -> None:
 
     require_conditional_writes(Bucket(memory, memory.name), "logs/", given)
 
-    assert memory.objects[KEY] == Stored(BODY, {}, "application/json")
+    assert memory.objects[KEY] == Stored(PROBE_BODY, {}, "application/json")
 
 
 def test_an_error_of_s3_is_no_answer() -> None:

@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 from airflow_provider_akinon.audit_events.api import Settings
 from airflow_provider_akinon.audit_events.archive import (
     NOT_PROVED,
-    SCHEMA,
+    RECEIPT_SCHEMA,
     Bucket,
     ChangedEvent,
     Counts,
@@ -29,7 +29,7 @@ from airflow_provider_akinon.audit_events.archive import (
     Receipt,
     Run,
     StoredObject,
-    newest,
+    newest_receipts,
     parse_receipt,
     receipt_key,
     receipt_prefix,
@@ -47,7 +47,7 @@ UUIDS = [f"{digit * 8}-{digit * 4}-{digit * 4}-{digit * 4}-{digit * 12}" for dig
 START, END = datetime(2026, 1, 31, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
 
 RECEIPT = Receipt(
-    schema=SCHEMA,
+    schema=RECEIPT_SCHEMA,
     window=Window(start=START, end=END),
     filters=Filters(user=42),
     source=Source(host="shop.example.com", remote_id=1),
@@ -366,7 +366,7 @@ def test_the_receipts_that_count(chain: dict[str, str], left: str) -> None:
     """Those that no other one names as before it are the newest, also where some of the chain are gone."""
     receipts = {name: msgspec.structs.replace(RECEIPT, previous=list(names)) for name, names in chain.items()}
 
-    assert newest(receipts) == list(left)
+    assert newest_receipts(receipts) == list(left)
 
 
 @pytest.mark.parametrize(

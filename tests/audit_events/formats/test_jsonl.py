@@ -20,8 +20,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_akinon.audit_events.api import Page, parse_page, parse_requested_events
 from airflow_provider_akinon.audit_events.errors import ProtocolError, UnrequestedEvent
-from airflow_provider_akinon.audit_events.formats import Block, DistinctUuids, JsonLines
-from airflow_provider_akinon.audit_events.formats import jsonl as encoding
+from airflow_provider_akinon.audit_events.formats import Block, DistinctUuids, JsonLines, uuids
 from airflow_provider_akinon.audit_events.model import Event, Filters, Format, Window, parse_event
 from tests.support.traced import traced_peak
 
@@ -386,13 +385,13 @@ def test_distinct_uuids_are_counted(some: list[int], many: int) -> None:
 
 def test_many_uuids_are_counted_in_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """The more runs there are to merge, the less is read of each at a time."""
-    monkeypatch.setattr(encoding, "_RUN", 64)
+    monkeypatch.setattr(uuids, "_RUN", 64)
     number = 64 * 500
-    uuids = [f"{UUID[:28]}{count:08x}".encode() for count in range(number)]
-    random.Random(1).shuffle(uuids)
+    shuffled = [f"{UUID[:28]}{count:08x}".encode() for count in range(number)]
+    random.Random(1).shuffle(shuffled)
     with DistinctUuids() as distinct:
         for start in range(0, number, 64):
-            distinct.add(uuids[start : start + 64])
+            distinct.add(shuffled[start : start + 64])
         with traced_peak() as peak:
             found = distinct.counted()
 

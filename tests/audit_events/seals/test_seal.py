@@ -19,7 +19,7 @@ from airflow_provider_akinon.audit_events.archive import Run, place_in_chain, se
 from airflow_provider_akinon.audit_events.errors import ArchiveError, ObjectChanged, ObjectUnreadable
 from airflow_provider_akinon.audit_events.model import Filters, Format, Source, Window
 from airflow_provider_akinon.audit_events.seals import (
-    SCHEMA,
+    SEAL_SCHEMA,
     ChainName,
     ListedChain,
     PrivateKey,
@@ -51,7 +51,7 @@ def seal_of(number: int, previous: str | None) -> Seal:
     """Return a seal of one day, with a receipt."""
     span = Window(start=START + number * DAY, end=START + (number + 1) * DAY)
     return Seal(
-        schema=SCHEMA,
+        schema=SEAL_SCHEMA,
         bucket="audit",
         prefix=PREFIX,
         source=Source(host="shop.example.com", remote_id=1),

@@ -42,8 +42,7 @@ from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.formats import read_lines
 from airflow_provider_akinon.audit_events.model import Filters, Format, Window
 from airflow_provider_akinon.audit_events.reconciling import Reconciler
-from airflow_provider_akinon.audit_events.redaction import Redaction
-from airflow_provider_akinon.audit_events.redaction import policy as redaction
+from airflow_provider_akinon.audit_events.redaction import Redaction, policy
 from airflow_provider_akinon.audit_events.storing import ANOTHER_ACCOUNT, VANISHED, Archived, Numbers, Target, archive
 from airflow_provider_akinon.audit_events.verification import verify_archive
 from tests.support.changing_source import ChangingApi, Event, Style, Verdict, compared
@@ -362,7 +361,7 @@ class History(RuleBasedStateMachine):
 
     @rule()
     def upgrade(self) -> None:
-        self.patch.setattr(redaction, "VERSION", redaction.VERSION + 1)
+        self.patch.setattr(policy, "VERSION", policy.VERSION + 1)
 
     @precondition(lambda self: not self.tampered)
     @rule()
@@ -461,7 +460,7 @@ class History(RuleBasedStateMachine):
 
     def verdicts(self, place: Place) -> dict[str, Verdict]:
         kept, now = self.kept[place], self.api.within(WINDOWS[self.places.index(place)])
-        marks = self.redaction is not None and bool(kept.versions - {redaction.VERSION})
+        marks = self.redaction is not None and bool(kept.versions - {policy.VERSION})
         redacted = self.redaction is not None
         return {
             uuid: compared(then, style, now.get(uuid), self.api.style, redacted=redacted, marks=marks)

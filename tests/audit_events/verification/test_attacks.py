@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_akinon.audit_events.archive import Bucket, Status, first_and_number, name_of
+from airflow_provider_akinon.audit_events.archive import Bucket, Status, first_and_number, name_of_window
 from airflow_provider_akinon.audit_events.errors import ArchiveError
 from airflow_provider_akinon.audit_events.formats import stored
 from airflow_provider_akinon.audit_events.model import Filters, Format, Window
@@ -589,7 +589,7 @@ class Attack:
             )
         )
         format_ = self.draw(st.sampled_from(list(Format)))
-        rightful = name_of(edges, Filters(), UTC, format_)
+        rightful = name_of_window(edges, Filters(), UTC, format_)
         folder = self.draw(st.sampled_from([f"{edges.start:date=%Y-%m-%d}/", "", "kept/", None]))
         key = PREFIX + (rightful if folder is None else f"{folder}more.{format_.value}")
         if key in ARCHIVE.files:

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.audit_events.model import Filters, Window
-from airflow_provider_akinon.audit_events.watching import Awaited, Sighting, look_at, progress, result
+from airflow_provider_akinon.audit_events.watching import Awaited, Sighting, look_at, progress_of, result_of
 from tests.support.memory_api import MemoryApi, at
 
 MORNING = Window(at("06:00:00"), at("12:00:00"))
@@ -49,7 +49,7 @@ def test_enough_events_end_the_waiting_at_once() -> None:
     seen, over = look_at(api, wanted, seen, at("06:35:00"))
 
     assert (seen.count, over) == (2, True)
-    assert result(wanted, seen, at("06:35:00")) == {"count": 2, "window": MORNING.as_dict(), "settled_at": None}
+    assert result_of(wanted, seen, at("06:35:00")) == {"count": 2, "window": MORNING.as_dict(), "settled_at": None}
 
 
 def test_late_arrivals_hold_the_waiting_until_they_stop() -> None:
@@ -129,6 +129,6 @@ def test_progress_says_what_is_still_needed(fields: dict[str, Any], count: int, 
     """Since when the count stands, and how long it has to, or how many events are missing."""
     seen = Sighting(count, at("12:10:00"))
 
-    assert said in progress(awaited(**fields), seen, at("12:20:00"))
-    before_the_end = progress(awaited(), Sighting(count, at("08:00:00")), at("11:00:00"))
+    assert said in progress_of(awaited(**fields), seen, at("12:20:00"))
+    before_the_end = progress_of(awaited(), Sighting(count, at("08:00:00")), at("11:00:00"))
     assert "settles in 1:30:00" in before_the_end

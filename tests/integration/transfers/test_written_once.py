@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from botocore.exceptions import ClientError
 
 from airflow_provider_akinon.audit_events.errors import ObjectChanged
-from airflow_provider_akinon.audit_events.redaction import policy as redaction
+from airflow_provider_akinon.audit_events.redaction import policy
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from tests.support.exporting import (
@@ -375,8 +375,8 @@ def test_another_policy_fails(
 
     problem = refusal(bucket, *filled, redact=now)
 
-    for policy in (stored, now):
-        assert ("None" if policy is None else f"'paths': {policy if isinstance(policy, dict) else {}}") in problem
+    for each in (stored, now):
+        assert ("None" if each is None else f"'paths': {each if isinstance(each, dict) else {}}") in problem
     assert "Nothing was written" in problem
     assert identities(s3, bucket) == before
     assert export(bucket, *filled, redact=now, s3_prefix="elsewhere")["count"] == 60 + changes
@@ -389,14 +389,14 @@ def test_a_newer_version_of_the_policy_is_none_other(
     export(bucket, *filled, redact="credentials")
     before = identities(s3, bucket)
     come_late(shop, filled, 1)
-    monkeypatch.setattr(redaction, "VERSION", redaction.VERSION + 1)
+    monkeypatch.setattr(policy, "VERSION", policy.VERSION + 1)
 
     result = export(bucket, *filled, redact="credentials")
 
     assert (result["added"], result["same"], result["changed"]) == (1, 60, 0)
     assert grown(before, s3, bucket) == 2
     told = {receipt["redaction"]["version"] for receipt in receipts(s3, bucket)}
-    assert told == {redaction.VERSION, redaction.VERSION - 1}
+    assert told == {policy.VERSION, policy.VERSION - 1}
 
 
 def moved(s3: LocalS3, bucket: str, *, keep_versions: bool) -> str:
