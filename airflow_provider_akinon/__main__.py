@@ -130,7 +130,7 @@ def _verify(options: argparse.Namespace) -> int:
             start=_instant("--from", options.start),
             end=_instant("--to", options.end),
             public_keys=[_public_key(text) for text in options.public_key],
-            heads=options.head,
+            known_heads=options.head,
         )
         bucket.require()
         with _progress(sys.stderr.isatty() and not options.quiet) as progress:

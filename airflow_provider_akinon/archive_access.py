@@ -64,7 +64,7 @@ def redaction_key(conn_id: str | None) -> bytes | None:
 
     :raises InvalidInput: the connection has no password.
     """
-    return None if conn_id is None else _password("redact_conn_id", conn_id, "the key of 'hmac'").encode()
+    return None if conn_id is None else _password("redact_key_conn_id", conn_id, "the key of 'hmac'").encode()
 
 
 def sealing_key(conn_id: str | None) -> PrivateKey | None:
@@ -74,8 +74,8 @@ def sealing_key(conn_id: str | None) -> PrivateKey | None:
     """
     if conn_id is None:
         return None
-    password = _password("seal_conn_id", conn_id, "the private key that signs")
-    return PrivateKey.parse(f"The password of seal_conn_id={conn_id!r}", password)
+    password = _password("seal_key_conn_id", conn_id, "the private key that signs")
+    return PrivateKey.parse(f"The password of seal_key_conn_id={conn_id!r}", password)
 
 
 def _password(field: str, conn_id: str, purpose: str) -> str:

@@ -32,7 +32,7 @@ else:
         from airflow.utils.log.secrets_masker import mask_secret
 
 if TYPE_CHECKING or AIRFLOW >= (3, 0):
-    from airflow.sdk import Asset, AssetAlias, BaseOperator, BaseSensorOperator, Connection, PokeReturnValue
+    from airflow.sdk import Asset, AssetAlias, BaseOperator, BaseSensorOperator, Connection, Context, PokeReturnValue
     from airflow.triggers.base import BaseEventTrigger
 else:
     from airflow.datasets import Dataset as Asset
@@ -41,6 +41,7 @@ else:
     from airflow.models.connection import Connection
     from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
     from airflow.triggers.base import BaseTrigger as BaseEventTrigger
+    from airflow.utils.context import Context
 
 __all__ = [
     "AIRFLOW",
@@ -54,6 +55,7 @@ __all__ = [
     "BaseOperator",
     "BaseSensorOperator",
     "Connection",
+    "Context",
     "PokeReturnValue",
     "conf",
     "mask_secret",

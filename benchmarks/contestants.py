@@ -129,11 +129,11 @@ def ours_to_s3(
         akinon_conn_id="api",
         aws_conn_id="s3",
         s3_bucket=BUCKET,
-        s3_prefix=prefix,
+        s3_key_prefix=prefix,
         start=source.start,
         end=source.end,
         redact=redact,
-        format=file_format,
+        file_format=file_format,
     ).execute({})
     yield Written(_objects(S3Hook(aws_conn_id="s3"), prefix))
 

@@ -91,7 +91,7 @@ def main() -> None:
         requests: Counter[str] = Counter()
         client.meta.events.register("before-send.s3", lambda event_name, **_: requests.update([event_name]))
         began = time.perf_counter()
-        report = verify_archive(bucket, PREFIX, Expected(public_keys=[KEY.public], heads=[head]))
+        report = verify_archive(bucket, PREFIX, Expected(public_keys=[KEY.public], known_heads=[head]))
         took = time.perf_counter() - began
         made = dict(requests)
         began = time.perf_counter()

@@ -33,6 +33,6 @@ with DAG(
         task_id="export",
         filters={"user": 42},
         s3_bucket=os.environ.get("AKINON_EXAMPLE_BUCKET", "audit-archive"),
-        s3_prefix="users",
+        s3_key_prefix="users",
     )
 # [END akinon_admin_user_export]

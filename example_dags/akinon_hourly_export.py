@@ -32,7 +32,7 @@ with DAG(
     AuditEventsToS3Operator(
         task_id="export",
         s3_bucket=os.environ.get("AKINON_EXAMPLE_BUCKET", "audit-archive"),
-        s3_prefix="hourly",
+        s3_key_prefix="hourly",
         partition_timezone="Europe/Istanbul",
     )
 # [END akinon_hourly_export]

@@ -49,8 +49,8 @@ with DAG(
         start="{{ data_interval_start.start_of('month') }}",
         end="{{ data_interval_end.start_of('month') }}",
         s3_bucket=BUCKET,
-        seal_conn_id="akinon_seal",
-        heads=KNOWN_HEADS,
+        seal_key_conn_id="akinon_seal",
+        known_heads=KNOWN_HEADS,
     )
 
     @task
@@ -62,7 +62,7 @@ with DAG(
         task_id="verify",
         s3_bucket=BUCKET,
         public_keys="{{ var.value.akinon_seal_public_key }}",
-        heads=KNOWN_HEADS,
+        known_heads=KNOWN_HEADS,
     )
     keep_heads(seal.output) >> verify
 # [END akinon_monthly_seal]

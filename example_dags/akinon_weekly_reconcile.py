@@ -24,9 +24,9 @@ except ImportError:  # before Airflow 3.2
     from airflow.timetables.interval import CronDataIntervalTimetable
 
 from airflow_provider_akinon.operators.audit_archive import (
-    ReconcileAuditEventsOperator,
+    ReconcileAuditArchiveOperator,
     SealAuditArchiveOperator,
-    re_export,
+    export_again_kwargs,
 )
 from airflow_provider_akinon.transfers.audit_events_to_s3 import AuditEventsToS3Operator
 
@@ -43,16 +43,16 @@ with DAG(
     doc_md=__doc__,
     tags=["akinon", "example"],
 ):
-    reconcile = ReconcileAuditEventsOperator(
+    reconcile = ReconcileAuditArchiveOperator(
         task_id="reconcile",
         start="{{ data_interval_end.subtract(days=35) }}",
         end="{{ data_interval_end }}",
         s3_bucket=BUCKET,
         sample=50,
     )
-    # With the s3_prefix, redact and redact_conn_id of the DAG that exports; here all are the default.
+    # With the s3_key_prefix, redact and redact_key_conn_id of the DAG that exports; here all are the default.
     export_again = AuditEventsToS3Operator.partial(task_id="export_again", s3_bucket=BUCKET).expand_kwargs(
-        reconcile.output.map(re_export)
+        reconcile.output.map(export_again_kwargs)
     )
     seal = SealAuditArchiveOperator(
         task_id="seal",
@@ -60,8 +60,8 @@ with DAG(
         start="{{ data_interval_end.subtract(months=1).start_of('month') }}",
         end="{{ data_interval_end.start_of('month') }}",
         s3_bucket=BUCKET,
-        seal_conn_id="akinon_seal",
-        heads="{{ var.json.get('akinon_seal_heads', []) }}",
+        seal_key_conn_id="akinon_seal",
+        known_heads="{{ var.json.get('akinon_seal_heads', []) }}",
         trigger_rule="all_done",  # what an export recorded before it failed is sealed too
     )
 

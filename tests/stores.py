@@ -142,7 +142,7 @@ def _proved(bucket: str, given: Mapping[str, Any]) -> str:
     span = {**DAY, "s3_bucket": bucket}
     try:
         heads = SealAuditArchiveOperator(task_id="seal", **span, **given).execute({})["heads"]
-        VerifyAuditArchiveOperator(task_id="verify", heads=heads, **span).execute({})
+        VerifyAuditArchiveOperator(task_id="verify", known_heads=heads, **span).execute({})
     except Exception as error:
         return f"{type(error).__name__}: {error}"[:60]
     return "ok"

@@ -63,8 +63,8 @@ def test_a_missing_connection_says_where_its_id_came_from() -> None:
     """The id, the argument and what to do are said, and Airflow may retry: a secrets backend may fail for a while."""
     for argument, look in {
         "akinon_conn_id": lambda: AkinonHook("akinon_shop").settings,
-        "redact_conn_id": lambda: redaction_key("akinon_shop"),
-        "seal_conn_id": lambda: sealing_key("akinon_shop"),
+        "redact_key_conn_id": lambda: redaction_key("akinon_shop"),
+        "seal_key_conn_id": lambda: sealing_key("akinon_shop"),
     }.items():
         with pytest.raises(ConnectionMissing) as caught, failing_for_good():
             look()

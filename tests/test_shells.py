@@ -21,7 +21,7 @@ from airflow_provider_akinon.audit_events.errors import AkinonError
 from airflow_provider_akinon.audit_events.watching import Sighting
 from airflow_provider_akinon.get_provider_info import get_provider_info
 from airflow_provider_akinon.operators.audit_archive import (
-    ReconcileAuditEventsOperator,
+    ReconcileAuditArchiveOperator,
     SealAuditArchiveOperator,
     VerifyAuditArchiveOperator,
 )
@@ -32,7 +32,7 @@ SHELLS = [
     AuditEventsToS3Operator,
     SealAuditArchiveOperator,
     VerifyAuditArchiveOperator,
-    ReconcileAuditEventsOperator,
+    ReconcileAuditArchiveOperator,
     AuditEventsSensor,
 ]
 DAY = {"start": "2026-01-31T00:00:00Z", "end": "2026-02-01T00:00:00Z"}
@@ -114,7 +114,7 @@ def test_every_connection_id_is_templated(shell: Any) -> None:
     task.render_template_fields({"shop": "north"})
 
     assert {getattr(task, name) for name in ids} == {"north_prod"}
-    structured = {"filters", "extra_args", "heads", "public_keys"} & set(shell.template_fields)
+    structured = {"filters", "extra_args", "known_heads", "public_keys"} & set(shell.template_fields)
     assert shell.template_fields_renderers == dict.fromkeys(structured, "json")
 
 
@@ -167,12 +167,15 @@ def test_a_wrong_window_ends_the_task(shell: Any, window: dict[str, str], proble
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ({"s3_bucket": "audit", "s3_key": "k", "s3_prefix": "p"}, "s3_key='k' and s3_prefix='p' exclude each other"),
+        (
+            {"s3_bucket": "audit", "s3_key": "k", "s3_key_prefix": "p"},
+            "s3_key='k' and s3_key_prefix='p' exclude each other",
+        ),
         ({"s3_bucket": "audit", "s3_key": "s3://audit/k"}, "names its bucket, and so does s3_bucket='audit'"),
         ({"s3_bucket": "audit", "s3_key": "folder/"}, "is not a whole key"),
         ({"s3_key": "k"}, "s3_bucket is missing"),
         ({}, "s3_bucket is missing"),
-        ({"s3_prefix": "p"}, "s3_bucket is missing"),
+        ({"s3_key_prefix": "p"}, "s3_bucket is missing"),
         ({"s3_bucket": "audit", "s3_key": "a.late-1.jsonl.gz"}, "is a name for late events of another export"),
         ({"s3_key": "s3://audit/a.late-12"}, "is a name for late events of another export"),
         (
@@ -180,9 +183,9 @@ def test_a_wrong_window_ends_the_task(shell: Any, window: dict[str, str], proble
             "s3_bucket=2026 is a number; give text. Where a template gave it, render_",
         ),
         ({"s3_bucket": "audit", "s3_key": 202601}, "s3_key=202601 is a number; give text"),
-        ({"s3_bucket": "audit", "s3_prefix": 202601}, "s3_prefix=202601 is a number; give text"),
-        ({"s3_bucket": "audit", "s3_prefix": True}, "s3_prefix=True is true or false; give text"),
-        ({"s3_bucket": " ", "s3_prefix": "p"}, "s3_bucket is empty"),
+        ({"s3_bucket": "audit", "s3_key_prefix": 202601}, "s3_key_prefix=202601 is a number; give text"),
+        ({"s3_bucket": "audit", "s3_key_prefix": True}, "s3_key_prefix=True is true or false; give text"),
+        ({"s3_bucket": " ", "s3_key_prefix": "p"}, "s3_bucket is empty"),
         ({"s3_bucket": ["audit"]}, "s3_bucket=['audit'] is a list; give text"),
     ],
 )
@@ -214,8 +217,8 @@ def test_wrong_upload_arguments_end_the_task(extra_args: dict[str, Any], problem
         ({**DAY, "filters": {"usr": 1}}, "unknown name 'usr'"),
         ({**DAY, "filters": 5}, "filters=5 is not a mapping"),
         ({"start": 20260131, "end": DAY["end"]}, "start=20260131 is neither an aware datetime nor ISO 8601 text"),
-        ({**DAY, "format": "jsonl.gzz"}, "format='jsonl.gzz' is not known; use one of 'jsonl.gz'"),
-        ({**DAY, "format": None}, "format=None is not known"),
+        ({**DAY, "file_format": "jsonl.gzz"}, "file_format='jsonl.gzz' is not known; use one of 'jsonl.gz'"),
+        ({**DAY, "file_format": None}, "file_format=None is not known"),
         ({**DAY, "redact": "credential"}, "redact='credential' is not a policy; give 'credentials'"),
         ({**DAY, "redact": {"user.email": "maks"}}, "maks"),
         ({**DAY, "extra_args": {"Tagging": {"team": "security"}}}, "extra_args['Tagging'] is a mapping"),
@@ -237,9 +240,9 @@ def test_wrong_parameters_end_the_task(arguments: dict[str, Any], problem: str) 
         ({}, "s3_bucket is missing"),
         ({"s3_bucket": 5}, "s3_bucket=5 is a number; give text"),
         ({"s3_bucket": "audit", "aws_conn_id": 5}, "aws_conn_id=5 is a number; give text"),
-        ({"s3_bucket": "audit", "s3_prefix": 5}, "s3_prefix=5 is not a prefix"),
-        ({"s3_bucket": "audit", "heads": 5}, "heads=5 is a number; give one text, or a list of them"),
-        ({"s3_bucket": "audit", "heads": [5]}, "heads has 5, which is no text"),
+        ({"s3_bucket": "audit", "s3_key_prefix": 5}, "s3_key_prefix=5 is not a prefix"),
+        ({"s3_bucket": "audit", "known_heads": 5}, "known_heads=5 is a number; give one text, or a list of them"),
+        ({"s3_bucket": "audit", "known_heads": [5]}, "known_heads has 5, which is no text"),
     ],
 )
 def test_what_a_template_made_a_number_ends_the_task(

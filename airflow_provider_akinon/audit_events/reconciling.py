@@ -167,8 +167,8 @@ class Reconciler:
         ]
         if not found:
             raise InvalidInput(
-                f"s3://{self.bucket.name}/{prefix} holds no export of {source} in {span}; check s3_prefix, start and "
-                "end"
+                f"s3://{self.bucket.name}/{prefix} holds no export of {source} in {span}; check s3_key_prefix, start "
+                "and end"
             )
         return sorted(found, key=_order)
 
@@ -226,7 +226,7 @@ class Reconciler:
         if policy_of(told) != policy_of(receipt.policy()):
             raise InvalidInput(
                 f"{_name(receipt)} was redacted by {receipt.policy()}, and here it would be by {told}. Give the "
-                "policy of then (redact, redact_conn_id), or the s3_prefix of what was stored by this one"
+                "policy of then (redact, redact_key_conn_id), or the s3_key_prefix of what was stored by this one"
             )
 
     def _windows(self, prefix: str) -> list[WindowReceipts]:

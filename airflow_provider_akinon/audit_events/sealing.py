@@ -52,7 +52,7 @@ THREADS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Sealing:
+class SealResult:
     """What sealing came to for one chain."""
 
     chain: ChainName
@@ -76,7 +76,7 @@ def seal_archive(
     key: PrivateKey | None = None,
     known_heads: Collection[str] = (),
     arguments: Mapping[str, Any] | None = None,
-) -> list[Sealing]:
+) -> list[SealResult]:
     """Seal the windows below ``prefix`` that end in ``period`` or before, and return what came of each chain.
 
     :param prefix: as `folder_prefix` returns it.
@@ -91,7 +91,9 @@ def seal_archive(
     """
     inventory = Inventory.take(bucket, prefix)
     if not inventory.receipts:
-        raise ArchiveError(f"There is no receipt below s3://{bucket.name}/{prefix}: nothing to seal. Check s3_prefix")
+        raise ArchiveError(
+            f"There is no receipt below s3://{bucket.name}/{prefix}: nothing to seal. Check s3_key_prefix"
+        )
     chains = _whole_chains(bucket, inventory, known_heads)
     for chain in chains.values():
         _require_vouched(bucket, prefix, chain, None if key is None else key.public, known_heads)
@@ -128,9 +130,9 @@ def seal_archive(
                 signed_by=None,
                 signature=None,
             )
-            sealings.append(Sealing(name, _store(bucket, seal.signed(key), arguments or {}), written=True))
+            sealings.append(SealResult(name, _store(bucket, seal.signed(key), arguments or {}), written=True))
         elif chain.head is not None:
-            sealings.append(Sealing(name, chain.head, written=False))
+            sealings.append(SealResult(name, chain.head, written=False))
     return sorted(sealings, key=lambda sealing: sealing.chain)
 
 
@@ -172,13 +174,13 @@ def _require_vouched(
         raise ArchiveError(
             f"The newest seal {head.key} was written for s3://{head.seal.bucket}/{head.seal.prefix}: this is a copy "
             "of that archive, or one that somebody put in place of yours. Nothing was sealed. To go on with a copy, "
-            f"give the head that was returned then in heads. It should be {head.sha256}"
+            f"give the head that was returned then in known_heads. It should be {head.sha256}"
         )
     if key is not None and not head.seal.is_signed_by(key):
         raise ArchiveError(
-            f"The newest seal {head.key} is not signed by the key in seal_conn_id, and a signature on the next "
+            f"The newest seal {head.key} is not signed by the key in seal_key_conn_id, and a signature on the next "
             "one would vouch for it. Nothing was sealed. If it is yours, because you sign from now on, or with a "
-            f"new key, give the head that was returned then in heads. It should be {head.sha256}"
+            f"new key, give the head that was returned then in known_heads. It should be {head.sha256}"
         )
 
 

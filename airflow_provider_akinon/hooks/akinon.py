@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import uuid as uuids
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -109,7 +110,7 @@ class AkinonHook(BaseHook):
         return self._api
 
     def iter_events(
-        self, start: object, end: object, filters: Mapping[str, int] | None = None
+        self, start: datetime | str, end: datetime | str, filters: Mapping[str, int] | None = None
     ) -> Iterator[dict[str, Any]]:
         """Yield the events of ``[start, end)``, each once, by timestamp and uuid.
 
@@ -126,7 +127,7 @@ class AkinonHook(BaseHook):
             for line in export.lines():
                 yield json.loads(line)
 
-    def count(self, start: object, end: object, filters: Mapping[str, int] | None = None) -> int:
+    def count(self, start: datetime | str, end: datetime | str, filters: Mapping[str, int] | None = None) -> int:
         """Return how many events ``[start, end)`` holds now, by one small request.
 
         Takes and raises what `iter_events` does.

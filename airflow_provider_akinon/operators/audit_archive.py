@@ -7,6 +7,7 @@ deletes or replaces an object.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, ClassVar
 
 from airflow_provider_akinon.archive_access import (
@@ -22,7 +23,7 @@ from airflow_provider_akinon.audit_events.foreign_text import shown
 from airflow_provider_akinon.audit_events.model import kind_of, parse_instant
 from airflow_provider_akinon.audit_events.reconciling import Reconciled, Reconciler
 from airflow_provider_akinon.audit_events.redaction import Redaction
-from airflow_provider_akinon.audit_events.sealing import Sealing, seal_archive
+from airflow_provider_akinon.audit_events.sealing import SealResult, seal_archive
 from airflow_provider_akinon.audit_events.seals import PublicKey
 from airflow_provider_akinon.audit_events.verification import Expected, verify_archive
 from airflow_provider_akinon.hooks.akinon import AkinonHook
@@ -35,7 +36,7 @@ from airflow_provider_akinon.task_run import (
     refuse_future,
     run_of,
 )
-from airflow_provider_akinon.version_compat import AirflowFailException, AirflowSkipException, BaseOperator
+from airflow_provider_akinon.version_compat import AirflowFailException, AirflowSkipException, BaseOperator, Context
 
 SHOWN = 20
 """Of what is wrong, as much goes to XCom and into a failure's message; the log has all."""
@@ -52,11 +53,11 @@ class SealAuditArchiveOperator(Killable, BaseOperator):
         ``start`` and ``end``, the period is the run's data interval.
     :param end: the period's end; not in the future (templated).
     :param s3_bucket: the bucket (templated); None for ``service_config.s3.bucket_name`` of the AWS connection.
-    :param s3_prefix: what the exports' keys begin with, in whole folders (templated). Verify with the same one.
-    :param seal_conn_id: the connection whose password is the Ed25519 private key that signs; None for no
+    :param s3_key_prefix: what the exports' keys begin with, in whole folders (templated). Verify with the same one.
+    :param seal_key_conn_id: the connection whose password is the Ed25519 private key that signs; None for no
         signature (templated).
-    :param heads: heads that are known from elsewhere, such as the one that was returned last time, and have to be
-        there (templated); one, or a list.
+    :param known_heads: heads that are known from elsewhere, such as the one that was returned last time, and have to
+        be there (templated); one, or a list.
     :param aws_conn_id: the AWS connection, as ``S3Hook`` takes it (templated).
     :param extra_args: further arguments of the upload of seals, as boto3 takes them (templated).
     :param conditional_writes: as the export takes it. With False, see to it that never two tasks seal one prefix.
@@ -67,19 +68,28 @@ class SealAuditArchiveOperator(Killable, BaseOperator):
     :raises AkinonError: an export is at work in between; Airflow may retry.
     """
 
-    template_fields = ("start", "end", "s3_bucket", "s3_prefix", "seal_conn_id", "heads", "aws_conn_id", "extra_args")
-    template_fields_renderers: ClassVar[dict[str, str]] = {"heads": "json", "extra_args": "json"}
+    template_fields = (
+        "start",
+        "end",
+        "s3_bucket",
+        "s3_key_prefix",
+        "seal_key_conn_id",
+        "known_heads",
+        "aws_conn_id",
+        "extra_args",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"known_heads": "json", "extra_args": "json"}
     ui_color = "#e8f1fb"
 
     def __init__(
         self,
         *,
-        start: object = None,
-        end: object = None,
+        start: datetime | str | None = None,
+        end: datetime | str | None = None,
         s3_bucket: str | None = None,
-        s3_prefix: str = DEFAULT_PREFIX,
-        seal_conn_id: str | None = None,
-        heads: str | Sequence[str] | None = None,
+        s3_key_prefix: str = DEFAULT_PREFIX,
+        seal_key_conn_id: str | None = None,
+        known_heads: str | Sequence[str] | None = None,
         aws_conn_id: str | None = "aws_default",
         extra_args: dict[str, Any] | None = None,
         conditional_writes: bool = True,
@@ -89,27 +99,27 @@ class SealAuditArchiveOperator(Killable, BaseOperator):
         self.start = start
         self.end = end
         self.s3_bucket = s3_bucket
-        self.s3_prefix = s3_prefix
-        self.seal_conn_id = seal_conn_id
-        self.heads = heads
+        self.s3_key_prefix = s3_key_prefix
+        self.seal_key_conn_id = seal_key_conn_id
+        self.known_heads = known_heads
         self.aws_conn_id = aws_conn_id
         self.extra_args = extra_args
         self.conditional_writes = conditional_writes
 
     @killable
-    def execute(self, context: Any) -> dict[str, Any]:
+    def execute(self, context: Context) -> dict[str, Any]:
         """Seal and return the heads; see the class."""
         with failing_for_good():
             period = WindowRequest(self.start, self.end, None, "UTC").resolve(context)
             refuse_future(period)
-            prefix, heads = folder_prefix(self.s3_prefix), _listed("heads", self.heads)
+            prefix, heads = folder_prefix(self.s3_key_prefix), _listed("known_heads", self.known_heads)
             arguments = upload_arguments(self.extra_args)
             sealings = seal_archive(
                 open_bucket(self.s3_bucket, self.aws_conn_id, conditional=self.conditional_writes),
                 prefix,
                 period,
                 run_of(context),
-                key=sealing_key(self.seal_conn_id),
+                key=sealing_key(self.seal_key_conn_id),
                 known_heads=heads,
                 arguments=arguments,
             )
@@ -117,7 +127,7 @@ class SealAuditArchiveOperator(Killable, BaseOperator):
             self._report(sealing)
         return {"heads": [each.head.sha256 for each in sealings], "chains": [_sealing(each) for each in sealings]}
 
-    def _report(self, sealing: Sealing) -> None:
+    def _report(self, sealing: SealResult) -> None:
         seal = sealing.head.seal
         done = "Wrote" if sealing.written else "Nothing new since"
         self.log.info(
@@ -144,29 +154,29 @@ class VerifyAuditArchiveOperator(Killable, BaseOperator):
         (templated). What a series leaves out between its windows is a gap.
     :param end: verify windows up to here, as ``start`` (templated).
     :param s3_bucket: the bucket (templated); None for ``service_config.s3.bucket_name`` of the AWS connection.
-    :param s3_prefix: the prefix that was sealed (templated).
+    :param s3_key_prefix: the prefix that was sealed (templated).
     :param public_keys: Ed25519 public keys, one of which has to have signed the newest seal, as PEM or base64
         (templated); one, or a list. Without any, signatures are not checked.
-    :param heads: heads that are known from elsewhere and have to be there (templated); one, or a list.
+    :param known_heads: heads that are known from elsewhere and have to be there (templated); one, or a list.
     :param aws_conn_id: the AWS connection, as ``S3Hook`` takes it (templated).
     :returns: ``counts`` (findings by status), ``chains`` (for each its ``head``, ``sealed_until`` and more) and
         ``bytes_read``.
     :raises AirflowFailException: something is wrong, or the parameters are; the log has every finding.
     """
 
-    template_fields = ("start", "end", "s3_bucket", "s3_prefix", "public_keys", "heads", "aws_conn_id")
-    template_fields_renderers: ClassVar[dict[str, str]] = {"public_keys": "json", "heads": "json"}
+    template_fields = ("start", "end", "s3_bucket", "s3_key_prefix", "public_keys", "known_heads", "aws_conn_id")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"public_keys": "json", "known_heads": "json"}
     ui_color = "#e8f1fb"
 
     def __init__(
         self,
         *,
-        start: object = None,
-        end: object = None,
+        start: datetime | str | None = None,
+        end: datetime | str | None = None,
         s3_bucket: str | None = None,
-        s3_prefix: str = DEFAULT_PREFIX,
+        s3_key_prefix: str = DEFAULT_PREFIX,
         public_keys: str | Sequence[str] | None = None,
-        heads: str | Sequence[str] | None = None,
+        known_heads: str | Sequence[str] | None = None,
         aws_conn_id: str | None = "aws_default",
         **kwargs: Any,
     ) -> None:
@@ -174,22 +184,22 @@ class VerifyAuditArchiveOperator(Killable, BaseOperator):
         self.start = start
         self.end = end
         self.s3_bucket = s3_bucket
-        self.s3_prefix = s3_prefix
+        self.s3_key_prefix = s3_key_prefix
         self.public_keys = public_keys
-        self.heads = heads
+        self.known_heads = known_heads
         self.aws_conn_id = aws_conn_id
 
     @killable
-    def execute(self, context: Any) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
+    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
         """Verify and return the figures; see the class."""
         with failing_for_good():
             expected = Expected(
                 start=None if self.start is None else parse_instant("start", self.start),
                 end=None if self.end is None else parse_instant("end", self.end),
                 public_keys=[PublicKey.parse("public_keys", key) for key in _listed("public_keys", self.public_keys)],
-                heads=_listed("heads", self.heads),
+                known_heads=_listed("known_heads", self.known_heads),
             )
-            prefix = folder_prefix(self.s3_prefix)
+            prefix = folder_prefix(self.s3_key_prefix)
             report = verify_archive(open_bucket(self.s3_bucket, self.aws_conn_id), prefix, expected)
         for finding in report.wrong:
             self.log.error("%s", finding)
@@ -205,18 +215,18 @@ class VerifyAuditArchiveOperator(Killable, BaseOperator):
         }
 
 
-class ReconcileAuditEventsOperator(Killable, BaseOperator):
+class ReconcileAuditArchiveOperator(Killable, BaseOperator):
     """Counts windows that were exported again, and tells which have late or vanished events.
 
     One small request for each window. A window whose count is not what its last receipt tells is mended by exporting
-    it again: here with ``repair=True``, or by mapped tasks, for which `re_export` makes the arguments. That stores
-    what came late in an object of its own, and records what has vanished at the source, which stays stored.
+    it again: here with ``repair=True``, or by mapped tasks, for which `export_again_kwargs` makes the arguments. That
+    stores what came late in an object of its own, and records what has vanished at the source, which stays stored.
 
     :param start: windows that end after it, as an aware datetime or ISO 8601 text with an offset (templated). Without
         ``start`` and ``end``, the run's data interval.
     :param end: windows that start before it (templated).
     :param s3_bucket: the bucket (templated); None for ``service_config.s3.bucket_name`` of the AWS connection.
-    :param s3_prefix: what the exports' keys begin with, in whole folders (templated).
+    :param s3_key_prefix: what the exports' keys begin with, in whole folders (templated).
     :param sample: how many stored events, drawn by lot from all these windows, to fetch again and compare field by
         field.
     :param repair: export windows whose count is not what their last receipt tells again, as they were exported
@@ -225,7 +235,7 @@ class ReconcileAuditEventsOperator(Killable, BaseOperator):
         have vanished, after everything was mended; ``"warn"`` lets it pass.
     :param redact: with ``sample`` or ``repair``, the policy by which the events were stored, as the export takes it.
         Where a receipt names another, the task fails: no document of the bucket decides what is removed.
-    :param redact_conn_id: the connection whose password is the key of ``hmac``, where it was used (templated).
+    :param redact_key_conn_id: the connection whose password is the key of ``hmac``, where it was used (templated).
     :param akinon_conn_id: the Akinon connection; only windows of its host and remote id are looked at (templated).
     :param aws_conn_id: the AWS connection, as ``S3Hook`` takes it (templated).
     :param extra_args: further arguments of the upload with ``repair``, as boto3 takes them (templated).
@@ -244,8 +254,8 @@ class ReconcileAuditEventsOperator(Killable, BaseOperator):
         "start",
         "end",
         "s3_bucket",
-        "s3_prefix",
-        "redact_conn_id",
+        "s3_key_prefix",
+        "redact_key_conn_id",
         "akinon_conn_id",
         "aws_conn_id",
         "extra_args",
@@ -256,15 +266,15 @@ class ReconcileAuditEventsOperator(Killable, BaseOperator):
     def __init__(
         self,
         *,
-        start: object = None,
-        end: object = None,
+        start: datetime | str | None = None,
+        end: datetime | str | None = None,
         s3_bucket: str | None = None,
-        s3_prefix: str = DEFAULT_PREFIX,
+        s3_key_prefix: str = DEFAULT_PREFIX,
         sample: int = 0,
         repair: bool = False,
         on_source_change: str = "fail",
         redact: str | Mapping[str, str] | None = "credentials",
-        redact_conn_id: str | None = None,
+        redact_key_conn_id: str | None = None,
         akinon_conn_id: str = AkinonHook.default_conn_name,
         aws_conn_id: str | None = "aws_default",
         extra_args: dict[str, Any] | None = None,
@@ -275,27 +285,27 @@ class ReconcileAuditEventsOperator(Killable, BaseOperator):
         self.start = start
         self.end = end
         self.s3_bucket = s3_bucket
-        self.s3_prefix = s3_prefix
+        self.s3_key_prefix = s3_key_prefix
         self.sample = sample
         self.repair = repair
         self.on_source_change = on_source_change
         self.redact = redact
-        self.redact_conn_id = redact_conn_id
+        self.redact_key_conn_id = redact_key_conn_id
         self.akinon_conn_id = akinon_conn_id
         self.aws_conn_id = aws_conn_id
         self.extra_args = extra_args
         self.conditional_writes = conditional_writes
 
     @killable
-    def execute(self, context: Any) -> list[dict[str, Any]]:
+    def execute(self, context: Context) -> list[dict[str, Any]]:
         """Reconcile and return the windows with something to tell; see the class."""
         with failing_for_good():
             span = WindowRequest(self.start, self.end, None, "UTC").resolve(context)
             warns = warns_of_changes(self.on_source_change)
             if not isinstance(self.sample, int) or isinstance(self.sample, bool) or self.sample < 0:
                 raise InvalidInput(f"sample={self.sample!r} is not a number of events; give 0, or how many to fetch")
-            prefix = folder_prefix(self.s3_prefix)
-            redaction = Redaction.parse(self.redact, key=redaction_key(self.redact_conn_id))
+            prefix = folder_prefix(self.s3_key_prefix)
+            redaction = Redaction.parse(self.redact, key=redaction_key(self.redact_key_conn_id))
             arguments = upload_arguments(self.extra_args)
             with AkinonHook(self.akinon_conn_id).get_conn() as api:
                 bucket = open_bucket(self.s3_bucket, self.aws_conn_id, conditional=self.conditional_writes)
@@ -351,15 +361,15 @@ class ReconcileAuditEventsOperator(Killable, BaseOperator):
         return [str(changed)]
 
 
-def re_export(window: Mapping[str, Any]) -> dict[str, Any]:
+def export_again_kwargs(window: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of `AuditEventsToS3Operator` that export a reconciled window again.
 
-    For dynamic task mapping: ``.expand_kwargs(reconcile.output.map(re_export))``. A mapped task whose window has the
-    count that its last receipt tells is skipped. No key and no policy is passed on: whoever may write to the bucket
-    could have chosen them. The mapped operator has its own ``s3_prefix``, ``redact`` and ``redact_conn_id``, and
-    fails where nothing of the window is stored there.
+    For dynamic task mapping: ``.expand_kwargs(reconcile.output.map(export_again_kwargs))``. A mapped task whose
+    window has the count that its last receipt tells is skipped. No key and no policy is passed on: whoever may write
+    to the bucket could have chosen them. The mapped operator has its own ``s3_key_prefix``, ``redact`` and
+    ``redact_key_conn_id``, and fails where nothing of the window is stored there.
 
-    :param window: what `ReconcileAuditEventsOperator` returned of it.
+    :param window: what `ReconcileAuditArchiveOperator` returned of it.
     :raises AirflowSkipException: its count is what its last receipt tells, or it was exported to a whole key, which
         only ``repair=True`` can mend.
     """
@@ -371,7 +381,7 @@ def re_export(window: Mapping[str, Any]) -> dict[str, Any]:
         "start": window["window"]["start"],
         "end": window["window"]["end"],
         "filters": window["filters"],
-        "format": window["format"],
+        "file_format": window["format"],
         "partition_timezone": window["partition_timezone"],
         "only_again": True,
     }
@@ -393,7 +403,7 @@ def _listed(name: str, given: str | Sequence[str] | None) -> list[str]:
     return [text.strip() for text in texts]
 
 
-def _sealing(sealing: Sealing) -> dict[str, Any]:
+def _sealing(sealing: SealResult) -> dict[str, Any]:
     seal = sealing.head.seal
     return {
         "chain": str(sealing.chain),

@@ -28,6 +28,7 @@ from airflow_provider_akinon.version_compat import (
     AirflowFailException,
     AirflowSkipException,
     BaseSensorOperator,
+    Context,
     PokeReturnValue,
     conf,
 )
@@ -70,8 +71,8 @@ class AuditEventsSensor(Killable, BaseSensorOperator):
     def __init__(
         self,
         *,
-        start: object = None,
-        end: object = None,
+        start: datetime | str | None = None,
+        end: datetime | str | None = None,
         filters: Mapping[str, Any] | None = None,
         min_events: int | None = None,
         settled_for: timedelta | None = None,
@@ -103,7 +104,7 @@ class AuditEventsSensor(Killable, BaseSensorOperator):
         self._said: tuple[Sighting, datetime] | None = None
 
     @killable
-    def execute(self, context: Any) -> Any:
+    def execute(self, context: Context) -> Any:
         """Wait, here or in the triggerer, and return what was found; see the class."""
         if not self.deferrable:
             return super().execute(context)
@@ -121,7 +122,7 @@ class AuditEventsSensor(Killable, BaseSensorOperator):
             timeout=timedelta(seconds=self.timeout),
         )
 
-    def execute_complete(self, context: Any, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's
         """Return what the trigger found.
 
         :raises AirflowFailException: the API refuses; trying again does not help.
@@ -137,9 +138,9 @@ class AuditEventsSensor(Killable, BaseSensorOperator):
             return AirflowSkipException(str(error))
         return error
 
-    def poke(self, context: Any) -> PokeReturnValue:
+    def poke(self, context: Context) -> PokeReturnValue:
         """Look at the window once."""
-        state = context.get("task_state_store") if self.reschedule and self.settled_for is not None else None
+        state: Any = context.get("task_state_store") if self.reschedule and self.settled_for is not None else None
         if state is None:
             before = self._sighting
         else:
@@ -153,7 +154,7 @@ class AuditEventsSensor(Killable, BaseSensorOperator):
             state.delete(_STATE_KEY)
         return PokeReturnValue(over, result_of(awaited, sighting, datetime.now(UTC)) if over else None)
 
-    def _look(self, context: Any, before: Sighting | None) -> tuple[Awaited, Sighting, bool]:
+    def _look(self, context: Context, before: Sighting | None) -> tuple[Awaited, Sighting, bool]:
         with failing_for_good():
             request = WindowRequest(self.start, self.end, self.partition_period, self.partition_timezone)
             filters = Filters.parse(self.filters)

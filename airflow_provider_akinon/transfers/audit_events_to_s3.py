@@ -7,7 +7,7 @@ client of Airflow's ``S3Hook``. It refuses to write anything before the window i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
@@ -43,7 +43,7 @@ from airflow_provider_akinon.task_run import (
     refuse_future,
     run_of,
 )
-from airflow_provider_akinon.version_compat import Asset, AssetAlias, BaseOperator
+from airflow_provider_akinon.version_compat import Asset, AssetAlias, BaseOperator, Context
 
 
 class AuditEventsToS3Operator(Killable, BaseOperator):
@@ -61,12 +61,13 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
     :param filters: any of ``user``, ``content_type`` and ``object_id``, as integers (templated).
     :param s3_bucket: the bucket (templated); None for ``service_config.s3.bucket_name`` of the AWS connection.
     :param s3_key: the object's whole key, or an ``s3://bucket/key`` URL without ``s3_bucket`` (templated).
-    :param s3_prefix: instead of ``s3_key``: the key is ``<s3_prefix>/date=YYYY-MM-DD/<start>_<end>….<format>``
-        (templated). By default it names the host and the remote id.
-    :param format: ``jsonl.gz``, ``jsonl``, or ``parquet`` (which needs the extra ``[parquet]``).
+    :param s3_key_prefix: instead of ``s3_key``: the key is
+        ``<s3_key_prefix>/date=YYYY-MM-DD/<start>_<end>….<format>`` (templated). By default it names the host and the
+        remote id.
+    :param file_format: ``jsonl.gz``, ``jsonl``, or ``parquet`` (which needs the extra ``[parquet]``).
     :param redact: ``"credentials"``, which removes passwords, cookies, tokens and card data; or a dict of further
         paths, such as ``{"user.email": "mask"}``, with ``drop``, ``mask`` or ``hmac``; None stores records verbatim.
-    :param redact_conn_id: the connection whose password is the key of ``hmac`` (templated).
+    :param redact_key_conn_id: the connection whose password is the key of ``hmac`` (templated).
     :param partition_period: how long a partition is, where the run is for a partition and has no data interval.
     :param partition_timezone: the IANA time zone of the key's date and of a partition's days.
     :param akinon_conn_id: the Akinon connection (templated).
@@ -79,7 +80,7 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
     :param on_source_change: ``"fail"`` fails the task for good where stored events were changed at the source, or are
         no longer returned, after what is new was stored; ``"warn"`` lets it pass. What the API knows of a user today
         is no such change, but for ``user.pk``.
-    :param only_again: fail where nothing of the window is stored yet, as ``re_export`` asks for.
+    :param only_again: fail where nothing of the window is stored yet, as ``export_again_kwargs`` asks for.
     :returns: ``bucket``; ``key``, ``sha256``, ``content_sha256`` (of the uncompressed lines), ``receipt`` (its key)
         and ``receipt_sha256`` of the window's first object; ``objects``, a list of all, each with ``key``, ``count``,
         ``bytes``, ``sha256`` and ``receipt``; ``count`` (events) and ``bytes`` of them together; ``window``
@@ -98,8 +99,8 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
         "filters",
         "s3_bucket",
         "s3_key",
-        "s3_prefix",
-        "redact_conn_id",
+        "s3_key_prefix",
+        "redact_key_conn_id",
         "akinon_conn_id",
         "aws_conn_id",
         "extra_args",
@@ -110,15 +111,15 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
     def __init__(
         self,
         *,
-        start: object = None,
-        end: object = None,
+        start: datetime | str | None = None,
+        end: datetime | str | None = None,
         filters: Mapping[str, Any] | None = None,
         s3_bucket: str | None = None,
         s3_key: str | None = None,
-        s3_prefix: str | None = None,
-        format: str = Format.JSONL_GZ.value,  # noqa: A002 - the field's own word
+        s3_key_prefix: str | None = None,
+        file_format: str = Format.JSONL_GZ.value,
         redact: str | Mapping[str, str] | None = "credentials",
-        redact_conn_id: str | None = None,
+        redact_key_conn_id: str | None = None,
         partition_period: timedelta | None = None,
         partition_timezone: str = "UTC",
         akinon_conn_id: str = AkinonHook.default_conn_name,
@@ -135,10 +136,10 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
         self.filters = filters
         self.s3_bucket = s3_bucket
         self.s3_key = s3_key
-        self.s3_prefix = s3_prefix
-        self.format = format
+        self.s3_key_prefix = s3_key_prefix
+        self.file_format = file_format
         self.redact = redact
-        self.redact_conn_id = redact_conn_id
+        self.redact_key_conn_id = redact_key_conn_id
         self.partition_period = partition_period
         self.partition_timezone = partition_timezone
         self.akinon_conn_id = akinon_conn_id
@@ -149,7 +150,7 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
         self.only_again = only_again
 
     @killable
-    def execute(self, context: Any) -> dict[str, Any]:
+    def execute(self, context: Context) -> dict[str, Any]:
         """Export the window and return what is stored now; see the class."""
         with failing_for_good():
             warns = warns_of_changes(self.on_source_change)
@@ -157,8 +158,8 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
             window = request.resolve(context)
             refuse_future(window)
             filters = Filters.parse(self.filters)
-            format_ = Format.parse(self.format)
-            redaction = Redaction.parse(self.redact, key=redaction_key(self.redact_conn_id))
+            format_ = Format.parse(self.file_format)
+            redaction = Redaction.parse(self.redact, key=redaction_key(self.redact_key_conn_id))
             api = AkinonHook(self.akinon_conn_id).get_conn()
             source = api.settings.source
             s3 = S3Hook(checked_aws_conn_id(self.aws_conn_id))
@@ -170,7 +171,7 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
             target = Target.look(bucket, place, format_, None if self.s3_key else self.partition_timezone)
             if self.only_again and not target.before:
                 raise InvalidInput(
-                    f"only_again is set, and nothing of {window} is stored at {place}; give the s3_prefix that "
+                    f"only_again is set, and nothing of {window} is stored at {place}; give the s3_key_prefix that "
                     "it was exported to"
                 )
             require_conditional_writes(bucket, place.folder, arguments)
@@ -204,15 +205,17 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
 
     def _place(self, s3: S3Hook, window: Window, filters: Filters, source: Source, format_: Format) -> Place:
         if self.s3_key is not None:
-            if self.s3_prefix is not None:
-                raise InvalidInput(f"s3_key={self.s3_key!r} and s3_prefix={self.s3_prefix!r} exclude each other")
+            if self.s3_key_prefix is not None:
+                raise InvalidInput(
+                    f"s3_key={self.s3_key!r} and s3_key_prefix={self.s3_key_prefix!r} exclude each other"
+                )
             is_url = str(self.s3_key).startswith("s3://")  # what is no text, `Place` refuses
             return Place.of_key(self.s3_bucket if is_url else bucket_name(self.s3_bucket, s3), self.s3_key)
-        prefix = default_prefix(source) if self.s3_prefix is None else self.s3_prefix
+        prefix = default_prefix(source) if self.s3_key_prefix is None else self.s3_key_prefix
         timezone = parse_timezone("partition_timezone", self.partition_timezone)
         return Place.of_window(bucket_name(self.s3_bucket, s3), prefix, window, filters, timezone, format_)
 
-    def _tell_outlets(self, context: Any, place: Place, result: dict[str, Any]) -> None:
+    def _tell_outlets(self, context: Context, place: Place, result: dict[str, Any]) -> None:
         """Give the events of the declared outlets what is stored now."""
         # Without a dict or a list in it: Airflow 2 hashes the extra of an alias.
         keys = " ".join(each["key"] for each in result["objects"])

@@ -26,7 +26,7 @@ from airflow_provider_akinon.audit_events.model import Filters, Source, Window
 from airflow_provider_akinon.audit_events.seals import PrivateKey, PublicKey, Seal
 from airflow_provider_akinon.hooks.akinon import AkinonHook
 from airflow_provider_akinon.operators.audit_archive import (
-    ReconcileAuditEventsOperator,
+    ReconcileAuditArchiveOperator,
     SealAuditArchiveOperator,
     VerifyAuditArchiveOperator,
 )
@@ -71,7 +71,7 @@ OPERATORS = {
     "operator": AuditEventsToS3Operator,
     "sealing": SealAuditArchiveOperator,
     "verifying": VerifyAuditArchiveOperator,
-    "reconciling": ReconcileAuditEventsOperator,
+    "reconciling": ReconcileAuditArchiveOperator,
     "sensor": AuditEventsSensor,
 }
 """The operators and sensors, by the page of each."""
@@ -269,7 +269,7 @@ def test_what_the_export_returns(sandbox, bucket, connect):
 def test_what_reconciling_returns():
     """The page has every name that the docstring says is returned of a window, and no other."""
     section = page("reconciling").partition("\nWhat it returns\n")[2]
-    returned = ReconcileAuditEventsOperator.__doc__.partition(":returns:")[2].partition(":raises")[0]
+    returned = ReconcileAuditArchiveOperator.__doc__.partition(":returns:")[2].partition(":raises")[0]
     cells = re.findall(r"^   \* - (``.+)$", section, re.M)
     named = {name for cell in cells for name in re.findall(r"``(\w+)``", cell)}
     assert set(re.findall(r"``(\w+)``", returned)) == named | {"uuid", "fields"}

@@ -145,22 +145,24 @@ def plain(archive: Archive) -> None:
     for number in (1, 2, 3, 5, 6):
         archive.add(number, *RECORDS)
     for format_ in FORMATS:
-        archive.export(f"verbatim.{format_}", *day(1), format=format_, redact=None)
-        archive.export(f"credentials.{format_}", *day(2), format=format_)
-        archive.export(f"paths.{format_}", *day(3), format=format_, redact=PATHS, redact_conn_id="pseudonyms")
-        archive.export(f"empty.{format_}", *day(4), format=format_)
+        archive.export(f"verbatim.{format_}", *day(1), file_format=format_, redact=None)
+        archive.export(f"credentials.{format_}", *day(2), file_format=format_)
+        archive.export(
+            f"paths.{format_}", *day(3), file_format=format_, redact=PATHS, redact_key_conn_id="pseudonyms"
+        )
+        archive.export(f"empty.{format_}", *day(4), file_format=format_)
     archive.export("filter", *day(1), filters={"user": 7})
     archive.export("filters", *day(4), filters={"user": 7, "content_type": 12, "object_id": 1001})
     archive.export("nothing-new", *day(2))
-    archive.seal("first-seal", f"01{MIDNIGHT}", f"05{MIDNIGHT}", seal_conn_id="seal")
+    archive.seal("first-seal", f"01{MIDNIGHT}", f"05{MIDNIGHT}", seal_key_conn_id="seal")
     archive.add(2, LATE)
     for format_ in FORMATS:
-        archive.export(f"late.{format_}", *day(2), format=format_)
+        archive.export(f"late.{format_}", *day(2), file_format=format_)
     archive.change(3, 3, '"object_id":null', '"object_id":1')
     archive.change(3, 5, '"pk":7', '"pk":8')
     archive.change(3, 4, '{"id":8}', '{"id":8,"last_login":null}')
     archive.lose(3, 2)
-    again = {"redact": PATHS, "redact_conn_id": "pseudonyms", "on_source_change": "warn"}
+    again = {"redact": PATHS, "redact_key_conn_id": "pseudonyms", "on_source_change": "warn"}
     archive.export("changed-and-vanished", *day(3), **again)
     archive.export("nothing-new-changed", *day(3), **again)
     stated = {"Metadata": {"team": "security"}, "CacheControl": "no-store"}
@@ -168,7 +170,7 @@ def plain(archive: Archive) -> None:
     # What the day before covers too; the rest of this day is a gap.
     archive.export("odd-edges", "05T22:30:00.25Z", "06T10:30:00.000001Z", partition_timezone="Europe/Istanbul")
     archive.export("own-key", *day(6), s3_key="akinon/audit-events/elsewhere.gz", filters={"user": 8})
-    archive.seal("second-seal", f"05{MIDNIGHT}", f"07{MIDNIGHT}", seal_conn_id="seal")
+    archive.seal("second-seal", f"05{MIDNIGHT}", f"07{MIDNIGHT}", seal_key_conn_id="seal")
 
 
 def versioned(archive: Archive) -> None:

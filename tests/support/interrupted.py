@@ -28,7 +28,7 @@ from botocore.config import Config
 
 from airflow_provider_akinon.audit_events.model import format_instant, parse_instant
 from airflow_provider_akinon.operators.audit_archive import (
-    ReconcileAuditEventsOperator,
+    ReconcileAuditArchiveOperator,
     SealAuditArchiveOperator,
     VerifyAuditArchiveOperator,
 )
@@ -41,7 +41,7 @@ from tests.support.memory_bucket import MemoryBucket
 
 START = datetime(2026, 1, 31, tzinfo=UTC)
 WINDOW = {"start": "2026-01-31T00:00:00Z", "end": "2026-02-01T00:00:00Z"}
-STORED = {"s3_bucket": "audit", "s3_prefix": "logs", **WINDOW}
+STORED = {"s3_bucket": "audit", "s3_key_prefix": "logs", **WINDOW}
 EVENTS = 3000
 UPLOAD_TIMEOUT = 3.0
 """Seconds that a request of the upload waits for its answer."""
@@ -113,11 +113,11 @@ def sensor(**arguments: Any) -> Any:
 
 
 def reconcile(**arguments: Any) -> Any:
-    return ReconcileAuditEventsOperator(task_id="reconcile", **STORED, **arguments)
+    return ReconcileAuditArchiveOperator(task_id="reconcile", **STORED, **arguments)
 
 
 def verify() -> Any:
-    return VerifyAuditArchiveOperator(task_id="verify", s3_bucket="audit", s3_prefix="logs")
+    return VerifyAuditArchiveOperator(task_id="verify", s3_bucket="audit", s3_key_prefix="logs")
 
 
 BETWEEN = Phase(lambda: sensor(poke_interval=100.0))

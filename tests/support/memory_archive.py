@@ -18,7 +18,7 @@ from airflow_provider_akinon.audit_events.archive import Bucket, Place, first_an
 from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.model import Filters, Format, Window, parse_timezone
 from airflow_provider_akinon.audit_events.redaction import Redaction
-from airflow_provider_akinon.audit_events.sealing import Sealing, seal_archive
+from airflow_provider_akinon.audit_events.sealing import SealResult, seal_archive
 from airflow_provider_akinon.audit_events.storing import Archived, Target, archive
 from airflow_provider_akinon.audit_events.verification import Expected, Report, verify_archive
 from tests.support.changing_source import ChangingApi, Event
@@ -76,7 +76,7 @@ class Shop:
             return archive(export, target, {}, NOBODY)
 
 
-def seal(bucket: Bucket, period: Window, **arguments: Any) -> list[Sealing]:
+def seal(bucket: Bucket, period: Window, **arguments: Any) -> list[SealResult]:
     """Seal an archive, signed unless told otherwise."""
     return seal_archive(bucket, PREFIX, period, NOBODY, **{"key": KEY, **arguments})
 

@@ -26,7 +26,7 @@ from airflow_provider_akinon.audit_events.api import AuditEventsApi, Settings
 from airflow_provider_akinon.audit_events.archive import PROBE_NAME, Bucket, Place, Run, Status, default_prefix
 from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.model import Filters, Format, Window
-from airflow_provider_akinon.audit_events.sealing import Sealing, seal_archive
+from airflow_provider_akinon.audit_events.sealing import SealResult, seal_archive
 from airflow_provider_akinon.audit_events.seals import PrivateKey, Seal
 from airflow_provider_akinon.audit_events.storing import Archived, Target, archive
 from airflow_provider_akinon.audit_events.verification import Expected, Report, verify_archive
@@ -165,16 +165,16 @@ def export_to(
     api: AuditEventsApi,
     window: Window,
     filters: Filters = EVERYTHING,
-    format: Format = Format.JSONL_GZ,  # noqa: A002 - the field's own word
+    file_format: Format = Format.JSONL_GZ,
 ) -> Archived:
     """Export a window to where the operator would."""
-    place = Place.of_window(bucket.name, default_prefix(api.settings.source), window, filters, UTC, format)
-    target = Target.look(bucket, place, format, "UTC")
-    with export_window(api, window, filters, format=format) as export:
+    place = Place.of_window(bucket.name, default_prefix(api.settings.source), window, filters, UTC, file_format)
+    target = Target.look(bucket, place, file_format, "UTC")
+    with export_window(api, window, filters, file_format=file_format) as export:
         return archive(export, target, {}, NOBODY)
 
 
-def seal(bucket: Bucket, period: Window, **arguments: Any) -> Sealing:
+def seal(bucket: Bucket, period: Window, **arguments: Any) -> SealResult:
     """Seal an archive with one chain, signed unless told otherwise."""
     [sealing] = seal_archive(bucket, PREFIX, period, NOBODY, **{"key": KEY, **arguments})
     return sealing

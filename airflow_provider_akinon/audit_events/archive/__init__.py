@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_akinon.audit_events.archive.bucket import Bucket, Head
+from airflow_provider_akinon.audit_events.archive.bucket import Bucket, ObjectHead
 from airflow_provider_akinon.audit_events.archive.conditional_writes import (
     PROBE_BODY,
     may_upload_in_parts,
@@ -62,8 +62,8 @@ __all__ = [
     "ChangedEvent",
     "Count",
     "Counts",
-    "Head",
     "Inventory",
+    "ObjectHead",
     "Place",
     "Policy",
     "Receipt",

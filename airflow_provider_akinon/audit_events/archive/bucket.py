@@ -44,7 +44,7 @@ _LANDING = ("before-call.s3.PutObject", "before-call.s3.CompleteMultipartUpload"
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class ObjectHead:
     """What S3 says of an object without giving it."""
 
     size: int
@@ -95,7 +95,7 @@ class Bucket:
                 raise
             raise InvalidInput(f"s3_bucket={self.name!r} does not exist, or its listing is not allowed") from error
 
-    def head(self, key: str) -> Head | None:
+    def head(self, key: str) -> ObjectHead | None:
         """Return what S3 says of an object, None where there is none."""
         try:
             answer = self._client.head_object(Bucket=self.name, Key=key)
@@ -105,7 +105,7 @@ class Bucket:
             raise
         # "null" is the version of what was there before the bucket kept versions.
         version = answer.get("VersionId")
-        return Head(
+        return ObjectHead(
             size=answer["ContentLength"],
             metadata=answer["Metadata"],
             version_id=None if version == "null" else version,

@@ -29,9 +29,9 @@ class Place:
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.key}"
 
-    def late(self, number: int, format: Format) -> Place:  # noqa: A002 - the field's own word
+    def late(self, number: int, file_format: Format) -> Place:
         """Return the place of the window's late events, the first being 1; 0 is this one."""
-        return Place(self.bucket, late_key(self.key, number, format))
+        return Place(self.bucket, late_key(self.key, number, file_format))
 
     @property
     def folder(self) -> str:
@@ -58,7 +58,7 @@ class Place:
             raise InvalidInput(f"s3_bucket is missing for s3_key={key!r}; give it, or an s3://bucket/key URL")
         require_text("s3_bucket", bucket)
         if not key or key.endswith("/"):
-            raise InvalidInput(f"s3_key={key!r} is not a whole key; add a file name, or use s3_prefix")
+            raise InvalidInput(f"s3_key={key!r} is not a whole key; add a file name, or use s3_key_prefix")
         if first_and_number(key)[1]:
             raise InvalidInput(
                 f"s3_key={key!r} is a name for late events of another export; leave '.late-…' out of it"
@@ -74,7 +74,7 @@ class Place:
         window: Window,
         filters: Filters,
         timezone: tzinfo,
-        format: Format = Format.JSONL_GZ,  # noqa: A002 - the field's own word
+        file_format: Format = Format.JSONL_GZ,
     ) -> Place:
         """Return the place of ``window`` below ``prefix``, in Hive style by its date in ``timezone``.
 
@@ -86,9 +86,9 @@ class Place:
             raise InvalidInput("s3_bucket is missing; give the bucket that the export goes to")
         require_text("s3_bucket", bucket)
         if prefix:
-            require_text("s3_prefix", prefix)
-        key = f"{prefix.strip('/')}/{name_of_window(window, filters, timezone, format)}".lstrip("/")
-        _require_room("s3_prefix", key)
+            require_text("s3_key_prefix", prefix)
+        key = f"{prefix.strip('/')}/{name_of_window(window, filters, timezone, file_format)}".lstrip("/")
+        _require_room("s3_key_prefix", key)
         return cls(bucket, key)
 
 
@@ -105,18 +105,18 @@ def _require_room(field: str, key: str) -> None:
         )
 
 
-def name_of_window(window: Window, filters: Filters, timezone: tzinfo, format: Format) -> str:  # noqa: A002 - as above
+def name_of_window(window: Window, filters: Filters, timezone: tzinfo, file_format: Format) -> str:
     """Return how the key of a window's first object ends, below whatever prefix."""
     span = f"{_compact(window.start)}_{_compact(window.end)}"
     asked = "".join(f"_{name}={value}" for name, value in filters.as_dict().items())
-    return f"date={window.date_in(timezone)}/{span}{asked}.{format.value}"
+    return f"date={window.date_in(timezone)}/{span}{asked}.{file_format.value}"
 
 
-def why_not_of(key: str, window: Window, format: Format) -> str | None:  # noqa: A002 - as above
+def why_not_of(key: str, window: Window, file_format: Format) -> str | None:
     """Return why a whole key of an author's cannot be that of a window's first object, None where it can."""
-    other = next((each.value for each in Format if each is not format and key.endswith(f".{each.value}")), None)
+    other = next((each.value for each in Format if each is not file_format and key.endswith(f".{each.value}")), None)
     if other is not None:
-        return f"its events are {format.value}, and the key ends in {other}"
+        return f"its events are {file_format.value}, and the key ends in {other}"
     found = _DATE.search(key)
     dates = {str(window.date_in(zone)) for zone in (_FARTHEST_WEST, UTC, _FARTHEST_EAST)}
     if found and found[1] not in dates:
@@ -131,22 +131,22 @@ _EXTENSIONS = "|".join(re.escape(f".{each.value}") for each in Format)
 _LATE = re.compile(rf"(?P<stem>.+)\.late-(?P<number>[1-9][0-9]*)(?P<extension>{_EXTENSIONS})?", re.DOTALL)
 
 
-def late_key(key: str, number: int, format: Format) -> str:  # noqa: A002 - the field's own word
+def late_key(key: str, number: int, file_format: Format) -> str:
     """Return the key of a window's late events, the first being 1; 0 is the key of its first object itself."""
     if not number:
         return key
-    stem = stem_of(key, format)
-    return f"{late_prefix(key, format)}{number}{key.removeprefix(stem)}"
+    stem = stem_of(key, file_format)
+    return f"{late_prefix(key, file_format)}{number}{key.removeprefix(stem)}"
 
 
-def stem_of(key: str, format: Format) -> str:  # noqa: A002 - the field's own word
+def stem_of(key: str, file_format: Format) -> str:
     """Return what the keys of all of a window's objects begin with."""
-    return key.removesuffix(f".{format.value}")
+    return key.removesuffix(f".{file_format.value}")
 
 
-def late_prefix(key: str, format: Format) -> str:  # noqa: A002 - the field's own word
+def late_prefix(key: str, file_format: Format) -> str:
     """Return what the keys of all of a window's late events begin with."""
-    return f"{stem_of(key, format)}.late-"
+    return f"{stem_of(key, file_format)}.late-"
 
 
 def first_and_number(key: str) -> tuple[str, int]:
@@ -234,7 +234,7 @@ def folder_prefix(prefix: object) -> str:
     """
     if not isinstance(prefix, str) or prefix.startswith("s3://"):
         raise InvalidInput(
-            f"s3_prefix={prefix!r} is not a prefix; write it like 'akinon/audit-events', without bucket"
+            f"s3_key_prefix={prefix!r} is not a prefix; write it like 'akinon/audit-events', without bucket"
         )
     stripped = prefix.strip("/")
     return f"{stripped}/" if stripped else ""

@@ -73,7 +73,7 @@ def export_window(
     window: Window,
     filters: Filters,
     redaction: Redaction | None = None,
-    format: Format = Format.JSONL_GZ,  # noqa: A002 - the field's own word
+    file_format: Format = Format.JSONL_GZ,
 ) -> Iterator[Export]:
     """Read ``window`` into a temporary file on local disk and give it, proved complete.
 
@@ -85,14 +85,14 @@ def export_window(
     """
     reader = Reader(api, window, filters, redaction)
     with keeping_secret(*api.settings.secrets):
-        draft, count = _proved(reader, format)
+        draft, count = _proved(reader, file_format)
     with closing(draft.file), ExitStack() as stack:
         yield Export(
             window=window,
             filters=filters,
             source=api.settings.source,
             redaction=redaction,
-            format=format,
+            format=file_format,
             count=count.events,
             count_before=reader.first_count,
             proved_at=count.at,
@@ -102,10 +102,10 @@ def export_window(
         )
 
 
-def _proved(reader: Reader, format: Format) -> tuple[Draft, Count]:  # noqa: A002 - the field's own word
+def _proved(reader: Reader, file_format: Format) -> tuple[Draft, Count]:
     """Return a draft of the reader's window whose numbers add up, and the count that proves it."""
     window = reader.window
-    draft = Draft.write(reader.read([window]), format)
+    draft = Draft.write(reader.read([window]), file_format)
     try:
         allowance = MENDING_REQUESTS + 5 * reader.requests
         count = first = reader.closing_count
@@ -119,7 +119,7 @@ def _proved(reader: Reader, format: Format) -> tuple[Draft, Count]:  # noqa: A00
                 tried = True
                 _require_movement(reader, *differing[0])
             if moved:
-                mended = Draft.write(_mended(draft, reader, [slice_ for slice_, _, _ in moved]), format)
+                mended = Draft.write(_mended(draft, reader, [slice_ for slice_, _, _ in moved]), file_format)
                 draft.file.close()
                 draft = mended
                 count = reader.closing_count
@@ -163,13 +163,13 @@ class Draft:
     slices: list[Slice]
 
     @classmethod
-    def write(cls, stretches: Generator[Stretch, None, None], format: Format) -> Draft:  # noqa: A002
+    def write(cls, stretches: Generator[Stretch, None, None], file_format: Format) -> Draft:
         """Write the events of ``stretches``, which tile a window in order, and close it."""
         slices: list[Slice] = []
         file = tempfile.TemporaryFile(prefix="akinon-audit-events-")  # noqa: SIM115 - closed by the draft's owner
         try:
             # Closed here: threads that read would go on for as long as somebody holds on to an error.
-            with closing(stretches), JsonLines(file, format) as lines:
+            with closing(stretches), JsonLines(file, file_format) as lines:
                 for stretch in stretches:
                     lines.write(stretch.events)
                     slice_ = slices[-1] if slices else None
@@ -183,7 +183,7 @@ class Draft:
         except BaseException:
             file.close()
             raise
-        return cls(file, format, lines, slices)
+        return cls(file, file_format, lines, slices)
 
     def read(self) -> Generator[bytes, None, None]:
         """Yield the lines, without line breaks; leaves the file at its start."""

@@ -100,7 +100,7 @@ class JsonLines:
     run. Use it in a ``with``: the figures are final after it. Memory does not grow with the events.
     """
 
-    def __init__(self, file: IO[bytes], format: Format = Format.JSONL_GZ) -> None:  # noqa: A002 - the field's own word
+    def __init__(self, file: IO[bytes], file_format: Format = Format.JSONL_GZ) -> None:
         self.count = 0
         self.first: tuple[datetime, str] | None = None
         """Timestamp and uuid of the first event, None where there is none; ``last`` likewise."""
@@ -115,7 +115,7 @@ class JsonLines:
         self._uuids = hashlib.sha256()
         self._content = hashlib.sha256()
         self._stored = _Hashed(file)
-        level = _GZIP_LEVELS.get(format)
+        level = _GZIP_LEVELS.get(file_format)
         self._gzip = None if level is None else zlib.compressobj(level=level, wbits=16 + zlib.MAX_WBITS)
         # One is filled while the other is compressed. They are mapped, not allocated: glibc keeps up to twice the
         # largest piece that was ever freed, for each thread.

@@ -97,7 +97,7 @@ def load_pyarrow() -> tuple[Any, Any]:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        message = "format='parquet' needs the extra: pip install 'airflow-provider-akinon[parquet]'"
+        message = "file_format='parquet' needs the extra: pip install 'airflow-provider-akinon[parquet]'"
         raise InvalidInput(message) from error
     finally:
         if not is_told:

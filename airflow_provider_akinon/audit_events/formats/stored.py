@@ -22,9 +22,9 @@ MOST_OF_A_LINE = MOST_BYTES
 """Bytes of a record, unpacked: as many as an answer of the API may have."""
 
 
-def stored_lines(file: IO[bytes], format: Format) -> Iterator[bytes]:  # noqa: A002 - the field's own word
+def stored_lines(file: IO[bytes], file_format: Format) -> Iterator[bytes]:
     """Yield the record of each event of a stored object, without a line break, in the object's order."""
-    match format:
+    match file_format:
         case Format.JSONL:
             yield from _lines(file if file.seekable() else _buffered(file))
         case Format.JSONL_GZ:

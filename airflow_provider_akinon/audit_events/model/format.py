@@ -24,7 +24,7 @@ class Format(StrEnum):
             if each == value:
                 return each
         names = ", ".join(repr(each.value) for each in cls)
-        raise InvalidInput(f"format={value!r} is not known; use one of {names}")
+        raise InvalidInput(f"file_format={value!r} is not known; use one of {names}")
 
     @property
     def content_type(self) -> str:

@@ -189,7 +189,7 @@ def _problem(path: object, action: object, key: bytes | None) -> str | None:
         return f"redact[{path!r}]={action!r} is not an action; give one of {', '.join(ACTIONS)}"
     if action == "hmac" and (key is None or len(key) < SHORTEST_KEY):
         return (
-            f"redact[{path!r}]='hmac' needs a secret key of at least {SHORTEST_KEY} bytes; give redact_conn_id, "
+            f"redact[{path!r}]='hmac' needs a secret key of at least {SHORTEST_KEY} bytes; give redact_key_conn_id, "
             "whose password it is, or use 'mask'"
         )
     return None

@@ -41,13 +41,13 @@ class Vouchers:
 
     keys: Collection[PublicKey] = ()
     """One of them has to have signed the newest seal; none where signatures are not to be checked."""
-    heads: Collection[str] = ()
+    known_heads: Collection[str] = ()
     """SHA-256s of seals that are ours."""
 
     @property
     def is_nothing(self) -> bool:
         """Whether nothing tells, so that seals have only each other to go by."""
-        return not self.keys and not self.heads
+        return not self.keys and not self.known_heads
 
 
 NOTHING_KNOWN = Vouchers()
@@ -100,7 +100,7 @@ class SealChain:
                 is_signed = _signed(seal, vouchers.keys)
                 if named not in (None, sha256):
                     # One that nobody vouches for discredits none that has a voucher of its own.
-                    if covered or not (is_signed or sha256 in vouchers.heads):
+                    if covered or not (is_signed or sha256 in vouchers.known_heads):
                         raise ArchiveError(f"seal {number} was changed: seal {number + 1} names the SHA-256 {named}")
                     newer = seals.pop().key
                     if all(problem.key != newer for problem in problems):
@@ -113,7 +113,7 @@ class SealChain:
                 problems.append(SealProblem(status_of(error), key, str(error)))
                 named, signed, covered = None, vouchers.is_nothing, vouchers.is_nothing
                 continue
-            covered = covered or signed or sha256 in vouchers.heads
+            covered = covered or signed or sha256 in vouchers.known_heads
             if vouchers.keys and not signed:
                 detail = f"neither seal {number} nor a later one is signed by a key that was given"
                 problems.append(SealProblem(Status.NOT_SIGNED, key, detail))

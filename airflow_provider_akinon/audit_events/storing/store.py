@@ -28,7 +28,7 @@ from airflow_provider_akinon.audit_events.archive import (
     Bucket,
     ChangedEvent,
     Counts,
-    Head,
+    ObjectHead,
     Place,
     Policy,
     Receipt,
@@ -152,11 +152,11 @@ class _Copy:
     file: IO[bytes]
     sha256: str
 
-    def lines(self, key: str, format: Format) -> Iterator[bytes]:  # noqa: A002 - the field's own word
+    def lines(self, key: str, file_format: Format) -> Iterator[bytes]:
         """Yield the object's records from the first on; an error of theirs names its ``key``."""
         self.file.seek(0)
         with naming_damage(key):
-            yield from stored_lines(self.file, format)
+            yield from stored_lines(self.file, file_format)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +260,7 @@ class _Task:
             raise ArchiveError(
                 f"{self.place} holds {numbers.stored} events of {self.export.window}, and the API now returns none "
                 f"of them but {numbers.new} others: it is another account, or its data were replaced. Nothing was "
-                "written. Check host, remote id and key, or export to another s3_prefix"
+                "written. Check host, remote id and key, or export to another s3_key_prefix"
             )
 
     def _adopt(self, stored: StoredWindow, copy: _Copy, comparison: Comparison) -> StoredWindow:
@@ -337,7 +337,7 @@ class _Task:
         )
         return self._write_receipt(stored, numbers, head, written=written, stored_object=stored_object)
 
-    def _require_there(self, place: Place, size: int, sha256: str) -> Head:
+    def _require_there(self, place: Place, size: int, sha256: str) -> ObjectHead:
         """Make sure that what was written is there; some stores keep no metadata, and there the bytes tell.
 
         :raises ObjectChanged: something else is.
@@ -364,7 +364,7 @@ class _Task:
         self,
         stored: StoredWindow,
         numbers: Numbers,
-        head: Head | None,
+        head: ObjectHead | None,
         *,
         written: JsonLines | None = None,
         stored_object: StoredObject | None = None,
@@ -412,14 +412,14 @@ class _Task:
 
 
 @contextmanager
-def _drafted(lines: Iterator[bytes], window: Window, format: Format) -> Iterator[Draft]:  # noqa: A002
+def _drafted(lines: Iterator[bytes], window: Window, file_format: Format) -> Iterator[Draft]:
     """Give a draft of lines that are in order."""
 
     def stretches() -> Generator[Stretch, None, None]:
         while batch := list(islice(lines, _BATCH)):
             yield Stretch(window, Block.of(parse_events(batch)), fell=False)
 
-    draft = Draft.write(stretches(), format)
+    draft = Draft.write(stretches(), file_format)
     with closing(draft.file):
         yield draft
 

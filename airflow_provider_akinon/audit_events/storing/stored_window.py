@@ -14,7 +14,7 @@ from typing import Any
 
 from airflow_provider_akinon.audit_events.archive import (
     Bucket,
-    Head,
+    ObjectHead,
     Place,
     Receipt,
     StoredObject,
@@ -42,7 +42,7 @@ class WindowObject:
     """One of a window's objects, and what its receipts say of it: all the same."""
 
     key: str
-    head: Head
+    head: ObjectHead
     receipts: Mapping[str, Receipt]
 
     @property
@@ -73,11 +73,11 @@ class Target:
         cls,
         bucket: Bucket,
         place: Place,
-        format: Format,  # noqa: A002 - the field's own word
+        file_format: Format,
         timezone: str | None,
     ) -> Target:
         """Return the target as it is now: to be called before the window is read."""
-        return cls(bucket, place, frozenset(heads_of(bucket, place, format)), timezone)
+        return cls(bucket, place, frozenset(objects_at(bucket, place, file_format)), timezone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +99,19 @@ class StoredWindow:
         :raises ArchiveError: a receipt was altered, is gone, or is of another window or policy.
         """
         receipts = _receipts(bucket, place, export)
-        heads = heads_of(bucket, place, export.format)
-        numbers = heads.keys() | receipts.of_objects.keys()
+        found = objects_at(bucket, place, export.format)
+        numbers = found.keys() | receipts.of_objects.keys()
         for number in range(max(numbers, default=-1) + 1):
-            if number not in heads:
+            if number not in found:
                 raise ObjectAltered(
                     f"{place.late(number, export.format)} is gone: {_why_it_was_there(number, receipts)}. Nothing "
                     "was written. Restore it from its version, and ask who removed it"
                 )
         objects = tuple(
             WindowObject(
-                late_key(place.key, number, export.format), heads[number], receipts.of_objects.get(number, {})
+                late_key(place.key, number, export.format), found[number], receipts.of_objects.get(number, {})
             )
-            for number in sorted(heads)
+            for number in sorted(found)
         )
         for each in objects:
             _require_size(place, each)
@@ -148,7 +148,7 @@ class StoredWindow:
                 yield from ((each.uuid, name) for each in receipt.changed for name in each.fields)
                 yield from ((uuid, VANISHED) for uuid in receipt.vanished)
 
-    def having(self, head: Head | None, sha256: str, receipt: Receipt) -> StoredWindow:
+    def having(self, head: ObjectHead | None, sha256: str, receipt: Receipt) -> StoredWindow:
         """Return this with one more receipt, and with its object, of which S3 says ``head``, where it has one."""
         receipts = self.receipts.having(sha256, receipt)
         if receipt.object is None or head is None:
@@ -168,7 +168,7 @@ def identity_of(export: Export) -> dict[str, str]:
     }
 
 
-def metadata_of(head: Head) -> dict[str, str]:
+def metadata_of(head: ObjectHead) -> dict[str, str]:
     """Return our metadata of an object; stores change the case of names, and users add their own."""
     return {
         name.lower().removeprefix(METADATA_PREFIX): value
@@ -201,16 +201,16 @@ def _receipts(bucket: Bucket, place: Place, export: Export) -> WindowReceipts:
     return receipts
 
 
-def _is_of(place: Place, key: str, format: Format) -> bool:  # noqa: A002 - the field's own word
+def _is_of(place: Place, key: str, file_format: Format) -> bool:
     """Tell whether a key is that of one of the window's objects."""
     first, number = first_and_number(key)
-    return key == place.key or (first == place.key and key == late_key(place.key, number, format))
+    return key == place.key or (first == place.key and key == late_key(place.key, number, file_format))
 
 
-def heads_of(bucket: Bucket, place: Place, format: Format) -> dict[int, Head]:  # noqa: A002 - the field's own word
+def objects_at(bucket: Bucket, place: Place, file_format: Format) -> dict[int, ObjectHead]:
     """Return what S3 says of each of a window's objects that are there now, by their numbers."""
-    keys = [place.key, *bucket.keys(late_prefix(place.key, format))]
-    mine = {first_and_number(key)[1]: key for key in keys if _is_of(place, key, format)}
+    keys = [place.key, *bucket.keys(late_prefix(place.key, file_format))]
+    mine = {first_and_number(key)[1]: key for key in keys if _is_of(place, key, file_format)}
     heads = {number: bucket.head(key) for number, key in mine.items()}
     return {number: head for number, head in heads.items() if head is not None}
 
@@ -236,15 +236,15 @@ def _require_same(key: str, receipt: Receipt, export: Export) -> None:
         if stored != asked:
             raise ForeignObject(
                 f"{key} is the receipt of an export with the {name} {stored}, and this one has the {name} {asked}. "
-                "Nothing was written: choose a key that differs per window, source, filters and format (s3_prefix "
-                "does)"
+                "Nothing was written: choose a key that differs per window, source, filters and format "
+                "(s3_key_prefix does)"
             )
     policy = None if export.redaction is None else export.redaction.as_dict()
     if policy_of(receipt.policy()) != policy_of(policy):
         raise ArchiveError(
             f"{receipt.object.key if receipt.object else key} was redacted by {receipt.policy()}, and here it would "
             f"be by {policy}. Nothing was written: what is stored keeps its policy. Give the one of then (redact, "
-            "redact_conn_id), or export with the new one to another s3_prefix"
+            "redact_key_conn_id), or export with the new one to another s3_key_prefix"
         )
 
 
@@ -275,7 +275,7 @@ def _require_own(place: Place, each: WindowObject, export: Export, *, is_last: b
             held = f"is an export with the {name} {found[name]}" if name in found else "is no export of ours"
             raise ForeignObject(
                 f"{here} {held}, and this one has the {name} {value}. Nothing was written: choose a key that differs "
-                "per window, source, filters and format (s3_prefix does), or move the object"
+                "per window, source, filters and format (s3_key_prefix does), or move the object"
             )
     if not is_last:
         raise ArchiveError(

@@ -75,13 +75,13 @@ class Expected:
     end: datetime | None = None
     public_keys: Sequence[PublicKey] = ()
     """One of them has to have signed the newest seal; none where signatures are not to be checked."""
-    heads: Sequence[str] = ()
+    known_heads: Sequence[str] = ()
     """SHA-256s of seals that have to be there. What neither they nor signatures cover does not count as sealed."""
 
     def __post_init__(self) -> None:
         if self.start is not None and self.end is not None:
             Window(self.start, self.end)
-        for head in self.heads:
+        for head in self.known_heads:
             if len(head) != 64 or not set(head) <= set("0123456789abcdef"):
                 raise InvalidInput(f"head={head!r} is not the SHA-256 of a seal; it has 64 digits of 0-9 and a-f")
 
@@ -103,7 +103,7 @@ def verify_archive(
     :param progress: told after each window.
     """
     inventory = Inventory.take(bucket, prefix)
-    vouchers = Vouchers(expected.public_keys, expected.heads)
+    vouchers = Vouchers(expected.public_keys, expected.known_heads)
     chains = dict(read_chains(bucket, inventory, vouchers))
     checker = _Checker(bucket, names_of(inventory, chains.values()), SealedTime(_sealed(chains.values())), expected)
     checked = []
@@ -330,7 +330,7 @@ def _of_seals(prefix: str, chains: Mapping[str, SealChain], expected: Expected) 
             yield Finding(problem.status, problem.key, None, str(chain.name or folder), (problem.detail,))
         yield from _of_listed(prefix, chain, chains)
     known = {stored.sha256 for chain in chains.values() for stored in chain.seals}
-    for head in expected.heads:
+    for head in expected.known_heads:
         if head not in known:
             detail = f"no seal is the head {head}: the newest seals were deleted, or it is another archive's"
             yield Finding(Status.HEAD_MISSING, details=(detail,))

@@ -266,5 +266,5 @@ def test_a_key_leaves_room_for_its_receipts(letter: str) -> None:
     assert len(receipt_key(place.late(9999, Format.JSONL_GZ).key, "0" * 64).encode()) <= 1024
     with pytest.raises(InvalidInput, match=r"s3_key makes a key of \d+ bytes .* it may have 930"):
         Place.of_key("b", letter * 12 + longest)
-    with pytest.raises(InvalidInput, match=r"s3_prefix makes a key of \d+ bytes"):
+    with pytest.raises(InvalidInput, match=r"s3_key_prefix makes a key of \d+ bytes"):
         Place.of_window("b", letter * (900 // size), DAY, Filters(), UTC)

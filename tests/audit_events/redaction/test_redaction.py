@@ -642,7 +642,7 @@ def test_the_key_is_never_shown() -> None:
         ({"user.email": ["mask"]}, "is not an action"),
         (
             {"user.email": "hmac"},
-            "redact['user.email']='hmac' needs a secret key of at least 16 bytes; give redact_conn_id",
+            "redact['user.email']='hmac' needs a secret key of at least 16 bytes; give redact_key_conn_id",
         ),
         ({"uuid": "hmac"}, "redact has the path 'uuid', but uuid and timestamp identify and order events"),
         ({"timestamp": "drop"}, "redact has the path 'timestamp'"),

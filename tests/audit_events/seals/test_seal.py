@@ -446,7 +446,7 @@ def test_a_head_covers_what_came_before_it(signers: tuple[PrivateKey | None, ...
     """With a head and no key, seals after the head do not seal; nothing is said to be wrong with them."""
     bodies = bodies_of(*signers)
 
-    chain = SealChain.read(PREFIX, FOLDER, bodies, Vouchers(heads=[sha256(bodies[head])]))
+    chain = SealChain.read(PREFIX, FOLDER, bodies, Vouchers(known_heads=[sha256(bodies[head])]))
 
     assert chain.problems == ()
     assert [stored.is_covered for stored in chain.seals] == [number <= head for number in (1, 2, 3)]
@@ -456,7 +456,7 @@ def test_a_head_covers_what_came_before_it(signers: tuple[PrivateKey | None, ...
 def test_a_head_does_not_reach_over_a_hole() -> None:
     """What a lost seal named is not known."""
     bodies = bodies_of(None, None, None)
-    vouchers = Vouchers(heads=[sha256(bodies.pop(3)), sha256(bodies[1])])
+    vouchers = Vouchers(known_heads=[sha256(bodies.pop(3)), sha256(bodies[1])])
 
     chain = SealChain.read(PREFIX, FOLDER, bodies, vouchers)
 
@@ -492,7 +492,7 @@ def test_a_seal_that_nobody_vouches_for_discredits_no_other(known: Vouchers | st
     """Put after the newest one and naming another before it, it is what is wrong, and what was sealed stays so."""
     bodies = bodies_of(OWN, OWN)
     bodies[3] = seal_of(3, "0" * 64).encode()
-    vouchers = known if isinstance(known, Vouchers) else Vouchers(heads=[sha256(bodies[2])])
+    vouchers = known if isinstance(known, Vouchers) else Vouchers(known_heads=[sha256(bodies[2])])
 
     chain = SealChain.read(PREFIX, FOLDER, bodies, vouchers)
 

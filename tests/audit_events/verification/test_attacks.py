@@ -91,7 +91,7 @@ def empty(window: dict[str, str], format_: str, key: str, **fields: Any) -> File
 
 def wrong(files: Files | Bucket, **expected: Any) -> dict[str | None, Status]:
     """Return what is wrong by its key, with the public key and the head unless told otherwise."""
-    report = verify(files, **{"heads": ARCHIVE.heads[-1:], **expected})
+    report = verify(files, **{"known_heads": ARCHIVE.heads[-1:], **expected})
     return {each.key: each.status for each in report.wrong}
 
 
@@ -101,7 +101,7 @@ def span(start: datetime, end: datetime) -> dict[str, str]:
 
 def test_nothing_is_wrong_with_the_archive() -> None:
     """Untouched, it is right: what follows is found because of what was done."""
-    report = verify(ARCHIVE.files, heads=ARCHIVE.heads)
+    report = verify(ARCHIVE.files, known_heads=ARCHIVE.heads)
 
     assert report.wrong == ()
     assert report.counts == {"ok": 2 * len(SEALED_DAYS), "not sealed": 2 * PERIOD}
@@ -126,7 +126,7 @@ def test_the_day_after_in_the_folder_of_the_last_sealed_one(expected: dict[str, 
     key = f"{PREFIX}date=2025-03-08/more.jsonl.gz"
     files = ARCHIVE.files | empty(day(8).as_dict(), "jsonl.gz", key, partition_timezone=None)
 
-    report = verify(files, heads=ARCHIVE.heads[-1:], **expected)
+    report = verify(files, known_heads=ARCHIVE.heads[-1:], **expected)
 
     assert [each.status for each in report.findings if each.key == key] == [Status.NOT_SEALED]
     far = files | empty(day(9).as_dict(), "jsonl.gz", key, partition_timezone=None)
@@ -165,7 +165,7 @@ def test_a_hole_behind_another_format() -> None:
     folder = f"{PREFIX}date=2025-03-10/"
     files = {name: body for name, body in ARCHIVE.files.items() if not name.startswith(folder) or "parquet" in name}
 
-    report = verify(files | empty(lost.as_dict(), "jsonl", key), heads=ARCHIVE.heads)
+    report = verify(files | empty(lost.as_dict(), "jsonl", key), known_heads=ARCHIVE.heads)
 
     assert [(each.status, each.window) for each in report.wrong] == [(Status.GAP, lost)]
 
@@ -357,7 +357,7 @@ def test_events_without_end() -> None:
     document |= {"previous": [before]}
     document["counts"] |= {"window": lines + 1, "api_after": lines + 1, "lines": 1, "uuids": 1}
 
-    report = verify(ARCHIVE.files | planted(document, late, body), heads=ARCHIVE.heads)
+    report = verify(ARCHIVE.files | planted(document, late, body), known_heads=ARCHIVE.heads)
 
     [finding] = report.wrong
     assert any("has other than the 1 events of its receipt" in detail for detail in finding.details)
@@ -383,7 +383,7 @@ def test_a_window_alone_leaves_no_gap() -> None:
 def test_nothing_foreign_is_written_as_it_is() -> None:
     """Keys and fields with escapes and line breaks are escaped wherever a finding goes."""
     key = f"{PREFIX}date=2025-03-03/x{FOREIGN}"
-    report = verify({**ARCHIVE.files, key: b"{}"}, heads=ARCHIVE.heads)
+    report = verify({**ARCHIVE.files, key: b"{}"}, known_heads=ARCHIVE.heads)
 
     [finding] = report.wrong
     for text in (str(finding), json.dumps(report.as_dict(), ensure_ascii=False)):
@@ -421,7 +421,7 @@ def test_an_erasure_does_not_end_sealing(lost: str) -> None:
 
     assert third.head.seal.losses == sorted(gone)
     assert (fourth.written, fourth.head.seal.losses) == (True, [])
-    assert wrong(bucket, heads=[fourth.head.sha256]) == {key: Status.MISSING}
+    assert wrong(bucket, known_heads=[fourth.head.sha256]) == {key: Status.MISSING}
 
 
 # Reconciling.
@@ -449,7 +449,7 @@ def test_a_copy_is_said_to_be_one() -> None:
     memory.objects.update(MemoryBucket.holding(ARCHIVE.files).objects)
     bucket = Bucket(memory, "another")
 
-    report = verify(bucket, heads=ARCHIVE.heads)
+    report = verify(bucket, known_heads=ARCHIVE.heads)
     assert report.wrong == ()
     assert [chain.copy_of for chain in report.chains] == [f"s3://audit/{PREFIX}"]
     with pytest.raises(ArchiveError, match=f"was written for s3://audit/{PREFIX}: this is a copy"):
@@ -478,12 +478,12 @@ def test_a_shop_that_is_deleted_with_its_seals(with_head: bool) -> None:
     """The seals of every other shop name it."""
     memory, heads = two_shops()
     bucket = Bucket(memory, "audit")
-    assert verify(bucket, heads=heads).wrong == ()
+    assert verify(bucket, known_heads=heads).wrong == ()
     first, second = sorted(key for key in memory.objects if "_seals/" in key and "second" in key), "second"
     for key in [key for key in memory.objects if second in key]:
         del memory.objects[key]
 
-    report = verify(bucket, heads=heads[:1] if with_head else [])
+    report = verify(bucket, known_heads=heads[:1] if with_head else [])
 
     assert [(each.status, each.key) for each in report.wrong] == [(Status.MISSING, first[0])]
 
@@ -648,14 +648,14 @@ def test_whatever_an_attacker_does_is_found(data: st.DataObject) -> None:
             act(attack)
     files = attack.files
 
-    report = verify(files, heads=ARCHIVE.heads[-1:])
+    report = verify(files, known_heads=ARCHIVE.heads[-1:])
 
     assert_told(report, files, attack.aliens)
     assert_planted_is_told(attack, report)
     asked = {"start": START, "end": day(data.draw(st.sampled_from(SEALED_DAYS))).end}
-    assert_planted_is_told(attack, verify(files, heads=ARCHIVE.heads[-1:], public_keys=()))
-    assert_planted_is_told(attack, verify(files, heads=ARCHIVE.heads[-1:], **asked), **asked)
-    assert_planted_is_told(attack, verify(files, heads=ARCHIVE.heads[-1:], public_keys=(), **asked), **asked)
+    assert_planted_is_told(attack, verify(files, known_heads=ARCHIVE.heads[-1:], public_keys=()))
+    assert_planted_is_told(attack, verify(files, known_heads=ARCHIVE.heads[-1:], **asked), **asked)
+    assert_planted_is_told(attack, verify(files, known_heads=ARCHIVE.heads[-1:], public_keys=(), **asked), **asked)
     for text in (json.dumps(report.as_dict(), ensure_ascii=False), *map(str, report.findings)):
         assert not set(text) & set("\x1b\r\n\u202e")
 

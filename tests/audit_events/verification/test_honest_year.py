@@ -17,7 +17,7 @@ import pytest
 from airflow_provider_akinon.audit_events.archive import Bucket, default_prefix
 from airflow_provider_akinon.audit_events.model import Filters, Format, Window
 from airflow_provider_akinon.audit_events.redaction import Redaction
-from airflow_provider_akinon.audit_events.sealing import Sealing, seal_archive
+from airflow_provider_akinon.audit_events.sealing import SealResult, seal_archive
 from airflow_provider_akinon.audit_events.seals import PrivateKey
 from airflow_provider_akinon.audit_events.verification import Expected, Report, verify_archive
 from tests.support.memory_archive import DAY, Shop
@@ -58,7 +58,7 @@ class Archive:
     keys: list[PrivateKey] = field(default_factory=lambda: [KEY])
     heads: list[str] = field(default_factory=list)
 
-    def seal(self, month: int) -> list[Sealing]:
+    def seal(self, month: int) -> list[SealResult]:
         """Seal a month of UTC at noon of the next one's first day, and keep the heads."""
         start = pendulum.datetime(YEAR, month, 1)
         period = Window(start, start.add(months=1))
@@ -68,7 +68,7 @@ class Archive:
 
     def verify(self, **asked: Any) -> Report:
         public = [key.public for key in self.keys]
-        return verify_archive(self.bucket, PREFIX, Expected(public_keys=public, heads=self.heads, **asked))
+        return verify_archive(self.bucket, PREFIX, Expected(public_keys=public, known_heads=self.heads, **asked))
 
     def is_right(self, **asked: Any) -> bool:
         report = self.verify(**asked)

@@ -25,7 +25,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 from airflow_provider_akinon.audit_events.errors import ObjectChanged
 from airflow_provider_akinon.audit_events.formats import read_lines
 from airflow_provider_akinon.audit_events.redaction import REDACTED, VERSION
-from airflow_provider_akinon.operators.audit_archive import ReconcileAuditEventsOperator, re_export
+from airflow_provider_akinon.operators.audit_archive import ReconcileAuditArchiveOperator, export_again_kwargs
 from airflow_provider_akinon.sandbox import Sandbox
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from tests.support.exporting import (
@@ -58,15 +58,15 @@ PSEUDONYMS = {"user.email": "hmac", "user.phone": "mask", "remote_addr": "hmac",
 SECRET = "the-key-of-all-pseudonyms"
 
 KINDS: dict[str, dict[str, Any]] = {
-    "jsonl.gz": {"format": "jsonl.gz"},
-    "jsonl": {"format": "jsonl"},
-    "parquet": {"format": "parquet"},
+    "jsonl.gz": {"file_format": "jsonl.gz"},
+    "jsonl": {"file_format": "jsonl"},
+    "parquet": {"file_format": "parquet"},
     "filters": {"filters": {"user": 7}},
     "key": {"s3_key": "akinon/audit-events/kept/elsewhere.gz"},
     "credentials": {"redact": "credentials"},
     "paths": {"redact": {"user.email": "mask", "content": "drop"}},
-    "hmac": {"redact": PSEUDONYMS, "redact_conn_id": "pseudonyms"},
-    "parquet-hmac": {"redact": PSEUDONYMS, "redact_conn_id": "pseudonyms", "format": "parquet"},
+    "hmac": {"redact": PSEUDONYMS, "redact_key_conn_id": "pseudonyms"},
+    "parquet-hmac": {"redact": PSEUDONYMS, "redact_key_conn_id": "pseudonyms", "file_format": "parquet"},
 }
 """Arguments with which a window was exported."""
 
@@ -111,7 +111,7 @@ def add(shop: Sandbox, span: Span, number: int, **fields: Any) -> list[str]:
 
 def reconcile(bucket: str, span: Span, **arguments: Any) -> list[dict[str, Any]]:
     """Reconcile as a task would, and return what goes to XCom, as it comes out of there."""
-    operator = ReconcileAuditEventsOperator(
+    operator = ReconcileAuditArchiveOperator(
         task_id="reconcile",
         **{"s3_bucket": bucket, "start": span.start, "end": span.end, "redact": None, **arguments},
     )
@@ -128,7 +128,7 @@ def failure(bucket: str, span: Span, **arguments: Any) -> tuple[str, list[dict[s
     """Reconcile, and return the text of the task's final failure, and what went to XCom before it."""
     pushed: dict[str, Any] = {}
     context = {"ti": SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}))}
-    operator = ReconcileAuditEventsOperator(
+    operator = ReconcileAuditArchiveOperator(
         task_id="reconcile",
         **{"s3_bucket": bucket, "start": span.start, "end": span.end, "redact": None, **arguments},
     )
@@ -248,15 +248,15 @@ def test_exported_again_as_it_was(shop: Sandbox, s3: LocalS3, filled: Span, buck
     export(bucket, *filled, **arguments)
     before, [first] = the_object(s3, bucket), receipts(s3, bucket)
     add(shop, filled, 3)
-    conn_id = arguments.get("redact_conn_id")
+    conn_id = arguments.get("redact_key_conn_id")
 
     [found] = reconcile(bucket, filled, repair=how == "repair", **policy_of(arguments))
     if how == "by hand" and kind == "key":
         with pytest.raises(AirflowSkipException, match="repair=True"):
-            re_export(found)
+            export_again_kwargs(found)
         return
     if how == "by hand":
-        execute({}, s3_bucket=bucket, **policy_of(arguments), **re_export(found))
+        execute({}, s3_bucket=bucket, **policy_of(arguments), **export_again_kwargs(found))
 
     assert (found["key"], found["late"]) == (before.key, 3)
     assert found["added"] == (None if how == "by hand" else 3)
@@ -324,7 +324,7 @@ def test_the_runs_interval(shop: Sandbox, filled: Span, bucket: str) -> None:
     """Without start and end, the span is the run's data interval."""
     export(bucket, *filled)
     add(shop, filled, 2)
-    operator = ReconcileAuditEventsOperator(task_id="reconcile", s3_bucket=bucket)
+    operator = ReconcileAuditArchiveOperator(task_id="reconcile", s3_bucket=bucket)
 
     found = operator.execute({"data_interval_start": filled.start, "data_interval_end": filled.end})
 
@@ -334,7 +334,7 @@ def test_the_runs_interval(shop: Sandbox, filled: Span, bucket: str) -> None:
 def test_two_formats_cost_one_request(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str) -> None:
     """Objects of the same window and filters are told apart, and counted together."""
     for format_ in FORMATS:
-        export(bucket, *filled, format=format_)
+        export(bucket, *filled, file_format=format_)
     export(bucket, *filled, filters={"user": 8})
     add(shop, filled, 4)
     before = len(shop.requests())
@@ -353,7 +353,7 @@ def test_two_formats_cost_one_request(shop: Sandbox, s3: LocalS3, filled: Span, 
 def test_counting_costs_no_more(shop: Sandbox, filled: Span, bucket: str) -> None:
     """Three formats of a window and one of its users are two requests, whatever else is stored."""
     for format_ in FORMATS:
-        export(bucket, *filled, format=format_)
+        export(bucket, *filled, file_format=format_)
     export(bucket, *filled, filters={"user": 8})
     before = len(shop.requests())
 
@@ -386,10 +386,10 @@ def test_other_sources_are_left_alone(
 def test_other_prefixes_are_left_alone(shop: Sandbox, filled: Span, bucket: str) -> None:
     """Only what lies in the folder of the prefix is looked at."""
     for prefix in ("mine", "mine-not"):
-        export(bucket, *filled, s3_prefix=prefix)
+        export(bucket, *filled, s3_key_prefix=prefix)
     add(shop, filled, 1)
 
-    [found] = reconcile(bucket, filled, s3_prefix="mine")
+    [found] = reconcile(bucket, filled, s3_key_prefix="mine")
 
     assert found["key"].startswith("mine/")
 
@@ -400,7 +400,7 @@ def test_other_prefixes_are_left_alone(shop: Sandbox, filled: Span, bucket: str)
 @pytest.mark.parametrize("format_", EACH_FORMAT)
 def test_vanished_events_are_told(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, format_: str) -> None:
     """Without a repair they are counted and told, nothing is written, and the task does not fail."""
-    export(bucket, *filled, format=format_)
+    export(bucket, *filled, file_format=format_)
     before = identities(s3, bucket)
     shop.delete(uuids(the_object(s3, bucket))[:3])
 
@@ -417,7 +417,7 @@ def test_vanished_events_are_recorded(
     shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, format_: str, how: str
 ) -> None:
     """A repair keeps what the source has lost, byte for byte, records which it is, and fails unless told to warn."""
-    export(bucket, *filled, format=format_)
+    export(bucket, *filled, file_format=format_)
     stored, before = the_object(s3, bucket), identities(s3, bucket)
     lost = uuids(stored)[:3]
     shop.delete(lost)
@@ -431,7 +431,7 @@ def test_vanished_events_are_recorded(
     else:
         [found] = reconcile(bucket, filled)
         with pytest.raises(AirflowFailException, match=told):
-            execute({}, s3_bucket=bucket, redact=None, **re_export(found))
+            execute({}, s3_bucket=bucket, redact=None, **export_again_kwargs(found))
 
     assert (found["late"], found["vanished"], found["added"]) == (0, 3, None if how == "by hand" else 0)
     after = identities(s3, bucket)
@@ -457,7 +457,7 @@ def test_late_and_vanished_in_one_window(
     """Where events came and others went, the net is told and both are mended, as are the windows after it."""
     morning, evening = halves(filled)
     for half in (morning, evening):
-        export(bucket, *half, format=format_)
+        export(bucket, *half, file_format=format_)
     mixed, plain = objects(s3, bucket)
     [lost] = uuids(mixed)[:1]
     shop.delete([lost])
@@ -497,14 +497,14 @@ def test_late_and_vanished_in_one_mapped_window(shop: Sandbox, s3: LocalS3, fill
     found = reconcile(bucket, filled)
     for one in found:
         with pytest.raises(AirflowFailException, match="2 new events were added"):
-            execute({}, s3_bucket=bucket, redact=None, **re_export(one))
+            execute({}, s3_bucket=bucket, redact=None, **export_again_kwargs(one))
 
     assert [(one["late"], one["vanished"]) for one in found] == [(1, 0), (0, 1)]
     assert by_window(objects(s3, bucket)) == {
         key: sorted([*lost[key], *shop.uuids(*half)]) for key, half in zip(stored, (morning, evening), strict=True)
     }
     with pytest.raises(AirflowSkipException):
-        re_export(found[0] | {"late": 0})
+        export_again_kwargs(found[0] | {"late": 0})
 
 
 def test_a_repair_that_fails_after_another(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str) -> None:
@@ -592,7 +592,7 @@ def test_what_counts_as_a_change(
     for place, (before, _) in enumerate(CHANGES + same):
         shop.insert([{"timestamp": day.start + place * SECOND, "content": before}])
     connect(shop)
-    export(bucket, *day, format=format_, redact=redact)
+    export(bucket, *day, file_format=format_, redact=redact)
     assert reconcile(bucket, day, sample=ALL, redact=redact) == []
     stored = uuids(the_object(s3, bucket))
     for uuid, (_, after) in zip(stored, CHANGES + same, strict=True):
@@ -609,7 +609,7 @@ def test_what_is_known_of_a_person_is_told_apart(
     shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, format_: str
 ) -> None:
     """A change in ``user`` alone is no changed event, but for who it is; nor does it hide that of another field."""
-    export(bucket, *filled, format=format_)
+    export(bucket, *filled, file_format=format_)
     stored = events(the_object(s3, bucket))
     shop.update(stored[1]["uuid"], user=stored[1]["user"] | {"last_login": "2030-01-01T00:00:00Z"})
     shop.update(stored[2]["uuid"], user=stored[2]["user"] | {"email": "new@example.com", "more": 1})
@@ -636,7 +636,7 @@ def test_a_person_behind_a_pseudonym(shop: Sandbox, s3: LocalS3, filled: Span, b
         email = f"user{event['user']['pk']}@example.com"
         shop.update(event["uuid"], user=event["user"] | {"email": email} | fields)
 
-    [found] = reconcile(bucket, filled, sample=ALL, redact=PSEUDONYMS, redact_conn_id="pseudonyms")
+    [found] = reconcile(bucket, filled, sample=ALL, redact=PSEUDONYMS, redact_key_conn_id="pseudonyms")
 
     assert (found["changed"], found["user_moved"]) == ([], 1)
 
@@ -661,7 +661,7 @@ def test_a_sample_costs_one_request_an_event(
     hours = [Span(day.start + place * HOUR, day.start + (place + 1) * HOUR) for place in range(4)]
     for hour, number, format_ in zip(hours, (3, 0, 10, 17), ("jsonl", "jsonl", "parquet", "jsonl.gz"), strict=True):
         fill(shop, hour, number)
-        export(bucket, *hour, format=format_)
+        export(bucket, *hour, file_format=format_)
     stored = [uuid for one in objects(s3, bucket) for uuid in uuids(one)]
     for uuid in stored:
         shop.update(uuid, url="https://shop.example.com/other/")
@@ -700,9 +700,9 @@ def test_every_event_has_the_same_chance(
 @pytest.mark.parametrize(
     ("conn_id", "problem"),
     [
-        (None, r"redact\['user\.email'\]='hmac' needs a secret key of at least 16 bytes; give redact_conn_id"),
-        ("others", r"\S+\.jsonl\.gz was redacted by .*, and here it would be by .*\(redact, redact_conn_id\)"),
-        ("empty", r"redact_conn_id='empty' has no password"),
+        (None, r"redact\['user\.email'\]='hmac' needs a secret key of at least 16 bytes; give redact_key_conn_id"),
+        ("others", r"\S+\.jsonl\.gz was redacted by .*, and here it would be by .*\(redact, redact_key_conn_id\)"),
+        ("empty", r"redact_key_conn_id='empty' has no password"),
     ],
 )
 def test_the_key_of_pseudonyms_is_needed(
@@ -717,7 +717,7 @@ def test_the_key_of_pseudonyms_is_needed(
     before = len(shop.requests())
 
     with pytest.raises(AirflowFailException, match=problem) as caught:
-        reconcile(bucket, filled, redact=PSEUDONYMS, redact_conn_id=conn_id, **wanted)
+        reconcile(bucket, filled, redact=PSEUDONYMS, redact_key_conn_id=conn_id, **wanted)
 
     assert SECRET not in str(caught.value)
     assert len(shop.requests()) == before
@@ -733,7 +733,7 @@ def test_an_older_version_of_the_policy(
     secrets = {"password": "planted-word", "size": 1}
     shop.insert({"timestamp": time, "user": 7, "post_data": secrets} for time in spread(day, 4))
     connect(shop)
-    export(bucket, *day, redact="credentials", format=format_)
+    export(bucket, *day, redact="credentials", file_format=format_)
     stored_by_an_older_version(s3, bucket, REDACTED, "planted-word")
     stored = uuids(the_object(s3, bucket))
     assert reconcile(bucket, day, sample=ALL, redact="credentials") == []
@@ -801,8 +801,8 @@ def test_a_key_from_the_bucket_reaches_no_template(shop: Sandbox, s3: LocalS3, f
 
     assert [SECRETIVE in one["key"] for one in found] == [True, False]
     with pytest.raises(AirflowSkipException, match="repair=True"):
-        re_export(found[0])
-    assert "{{" not in json.dumps(re_export(found[1]))
+        export_again_kwargs(found[0])
+    assert "{{" not in json.dumps(export_again_kwargs(found[1]))
     planted_again = f"{folder}/2{SECRETIVE}.jsonl.gz"
     s3.client().delete_object(Bucket=bucket, Key=found[0]["key"])
     for one in everything(s3, bucket):
@@ -822,7 +822,7 @@ def test_a_mapped_export_mends_only_what_is_stored(shop: Sandbox, s3: LocalS3, f
     with pytest.raises(
         AirflowFailException, match=r"only_again is set, and nothing of .* is stored at s3://\S+/other/"
     ):
-        execute({}, s3_bucket=bucket, s3_prefix="other", **re_export(found))
+        execute({}, s3_bucket=bucket, s3_key_prefix="other", **export_again_kwargs(found))
 
     assert identities(s3, bucket) == stored
     assert len(shop.requests()) == before
@@ -845,9 +845,9 @@ def test_a_policy_from_the_bucket_is_not_followed(
 
     assert "was redacted by None, and here it would be by" in told
     assert [one.identity for one in everything(s3, bucket)] == kept
-    assert "{{" not in json.dumps(re_export(reconcile(bucket, filled)[0]))
+    assert "{{" not in json.dumps(export_again_kwargs(reconcile(bucket, filled)[0]))
     with pytest.raises(AirflowFailException, match="was redacted by None, and here it would be by"):
-        execute({}, s3_bucket=bucket, **re_export(reconcile(bucket, filled)[0]))
+        execute({}, s3_bucket=bucket, **export_again_kwargs(reconcile(bucket, filled)[0]))
 
 
 # Records as no sandbox makes them.
@@ -884,14 +884,16 @@ def weird(shop: Sandbox, connect: Connect) -> Iterator[dict[str, str]]:
 def test_weird_records(weird: dict[str, str], bucket: str, format_: str, redact: Any) -> None:
     """No number is too long, and no text too broken, to be compared; each change of them is found."""
     may = Span(datetime(2021, 5, 1, tzinfo=UTC), datetime(2021, 5, 2, tzinfo=UTC))
-    assert export(bucket, *may, format=format_, redact=redact, redact_conn_id="pseudonyms")["count"] == len(CONTENTS)
+    assert export(bucket, *may, file_format=format_, redact=redact, redact_key_conn_id="pseudonyms")["count"] == len(
+        CONTENTS
+    )
 
-    assert reconcile(bucket, may, sample=ALL, redact=redact, redact_conn_id="pseudonyms") == []
+    assert reconcile(bucket, may, sample=ALL, redact=redact, redact_key_conn_id="pseudonyms") == []
 
     for (uuid, record), (before, after) in zip(list(weird.items()), CONTENTS, strict=True):
         weird[uuid] = record.replace(f'"content":{before}', f'"content":{after}')
         assert weird[uuid] != record
-    [found] = reconcile(bucket, may, sample=ALL, redact=redact, redact_conn_id="pseudonyms")
+    [found] = reconcile(bucket, may, sample=ALL, redact=redact, redact_key_conn_id="pseudonyms")
     assert found["changed"] == [{"uuid": uuid, "fields": ["content"]} for uuid in weird]
 
 
@@ -905,8 +907,8 @@ def test_no_export_in_the_span(shop: Sandbox, filled: Span, bucket: str) -> None
     export(bucket, *filled)
     before = len(shop.requests())
 
-    assert "check s3_prefix, start and end" in refusal(bucket, later)
-    assert "holds no export of" in refusal(bucket, filled, s3_prefix="elsewhere")
+    assert "check s3_key_prefix, start and end" in refusal(bucket, later)
+    assert "holds no export of" in refusal(bucket, filled, s3_key_prefix="elsewhere")
     assert len(shop.requests()) == before
 
 
@@ -925,7 +927,7 @@ def test_a_wrong_sample(shop: Sandbox, filled: Span, bucket: str, sample: Any) -
     [
         ({"s3_bucket": "no-such-bucket"}, "s3_bucket='no-such-bucket' does not exist"),
         ({"s3_bucket": None}, "s3_bucket is missing"),
-        ({"s3_prefix": "s3://bucket/prefix"}, "is not a prefix"),
+        ({"s3_key_prefix": "s3://bucket/prefix"}, "is not a prefix"),
         ({"start": None}, "start is missing"),
         ({"start": "2026-01-01"}, "start='2026-01-01'"),
         ({"extra_args": {"Nonsense": 1}}, "extra_args has the unknown name 'Nonsense'"),
@@ -954,7 +956,7 @@ def test_an_altered_receipt(shop: Sandbox, s3: LocalS3, filled: Span, bucket: st
 @pytest.mark.parametrize("format_", EACH_FORMAT)
 def test_a_damaged_object(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, format_: str) -> None:
     """An object that does not read as it was written is named where it is sampled, and is never built upon."""
-    key = export(bucket, *filled, format=format_)["key"]
+    key = export(bucket, *filled, file_format=format_)["key"]
     [stored] = objects(s3, bucket)
     damaged = stored.body[:40] + b"{" + stored.body[41 : len(stored.body) // 2]
     s3.client().put_object(Bucket=bucket, Key=key, Body=damaged, Metadata=stored.head["Metadata"])
@@ -1022,7 +1024,7 @@ def test_no_personal_data_and_no_key(
     fields = {"user": user, "remote_addr": "203.0.113.77", "content": {"planted-name": "planted-word"}}
     shop.insert({"timestamp": day.start + place * SECOND, **fields} for place in range(6))
     connect(shop)
-    policy = {"redact": {"remote_addr": "hmac"}, "redact_conn_id": "pseudonyms"}
+    policy = {"redact": {"remote_addr": "hmac"}, "redact_key_conn_id": "pseudonyms"}
     export(bucket, *day, **policy)
     stored = uuids(the_object(s3, bucket))
     shop.update(stored[0], content={"planted-name": "planted-other"}, remote_addr="203.0.113.78")

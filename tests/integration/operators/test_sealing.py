@@ -23,7 +23,7 @@ from airflow_provider_akinon import __version__
 from airflow_provider_akinon.audit_events.archive import PROBE_NAME, Bucket, Status
 from airflow_provider_akinon.audit_events.errors import ArchiveError, ObjectChanged, ObjectLocked
 from airflow_provider_akinon.audit_events.model import Filters, Format, Window
-from airflow_provider_akinon.audit_events.sealing import Sealing, seal_archive
+from airflow_provider_akinon.audit_events.sealing import SealResult, seal_archive
 from airflow_provider_akinon.audit_events.seals import PrivateKey, seal_schema
 from airflow_provider_akinon.operators.audit_archive import SealAuditArchiveOperator
 from airflow_provider_akinon.sandbox import Sandbox
@@ -170,7 +170,9 @@ def test_a_signature_does_not_vouch_for_somebody_elses_seals(
 
     with nothing_written(s3, exported.name), pytest.raises(ArchiveError) as caught:
         seal(exported, period_of(2))
-    assert str(caught.value).startswith(f"The newest seal {first.head.key} is not signed by the key in seal_conn_id")
+    assert str(caught.value).startswith(
+        f"The newest seal {first.head.key} is not signed by the key in seal_key_conn_id"
+    )
     assert caught.value.permanent
 
     second = seal(exported, period_of(2), known_heads=[first.head.sha256])
@@ -262,7 +264,7 @@ def test_overlaps_are_named(s3: LocalS3, shop: Sandbox, archive: Archive) -> Non
     bucket = bucket_with(s3, archive.of_days(days_of(1)))
     night = Window(window_of(1).end - 2 * HOUR, window_of(2).start + HOUR)
     with api_of(shop) as api:
-        export_to(bucket, api, window_of(0), format=Format.JSONL)
+        export_to(bucket, api, window_of(0), file_format=Format.JSONL)
         export_to(bucket, api, night)
 
     said = seal(bucket, period_of(1)).head.seal
@@ -286,7 +288,7 @@ def test_two_filters_have_two_chains(s3: LocalS3, shop: Sandbox, archive: Archiv
     assert filtered.head.seal.filters == Filters(user=7, object_id=1)
     assert filtered.head.seal.gaps == []
     assert filtered.head.key.endswith("_remote_1_object_id=1_user=7/_000001.seal.json")
-    report = verify(bucket, heads=[everything.head.sha256, filtered.head.sha256])
+    report = verify(bucket, known_heads=[everything.head.sha256, filtered.head.sha256])
     assert report.counts == {"ok": LENGTH + 2}
     assert [chain.number for chain in report.chains] == [1, 1]
 
@@ -302,7 +304,7 @@ def test_two_sealings_at_once(s3: LocalS3, exported: Bucket, monkeypatch: pytest
         meeting.wait()
         create(self, key, body, arguments)
 
-    def attempt(_: int) -> Sealing | ObjectChanged:
+    def attempt(_: int) -> SealResult | ObjectChanged:
         try:
             return seal(Bucket(s3.client(), exported.name), period_of(1))
         except ObjectChanged as error:
@@ -312,7 +314,7 @@ def test_two_sealings_at_once(s3: LocalS3, exported: Bucket, monkeypatch: pytest
         patched.setattr(Bucket, "create", create_together)
         outcomes = list(pool.map(attempt, range(2)))
 
-    [winner] = [outcome for outcome in outcomes if isinstance(outcome, Sealing)]
+    [winner] = [outcome for outcome in outcomes if isinstance(outcome, SealResult)]
     [loser] = [outcome for outcome in outcomes if isinstance(outcome, ObjectChanged)]
     assert not loser.permanent
     again = seal(exported, period_of(1))
@@ -417,7 +419,7 @@ def tell(monkeypatch: pytest.MonkeyPatch, password: str | None, **fields: object
 
 def run(bucket: str, context: dict[str, Any] | None = None, **arguments: Any) -> dict[str, Any]:
     return SealAuditArchiveOperator(
-        task_id="seal", **{"s3_bucket": bucket, "seal_conn_id": "akinon_seal", **PERIOD, **arguments}
+        task_id="seal", **{"s3_bucket": bucket, "seal_key_conn_id": "akinon_seal", **PERIOD, **arguments}
     ).execute(context or {})
 
 
@@ -457,7 +459,7 @@ def test_what_the_task_returns(s3: LocalS3, archive: Archive, bucket: str, monke
     assert json.loads(json.dumps(found)) == found
     assert said["period"] == {"start": "2025-03-06T00:00:00Z", "end": "2025-03-08T00:00:00Z"}
     assert said["run"]["run_id"] == "scheduled"
-    again = run(bucket, heads=found["heads"])
+    again = run(bucket, known_heads=found["heads"])
     assert again["heads"] == found["heads"]
     assert [chain["written"] for chain in again["chains"]] == [False]
 
@@ -468,14 +470,14 @@ def test_what_the_task_returns(s3: LocalS3, archive: Archive, bucket: str, monke
         ({"end": "2999-01-01T00:00:00Z"}, PRIVATE_PEM, "is in the future"),
         ({"end": PERIOD["start"]}, PRIVATE_PEM, "the window is empty"),
         ({"end": None}, PRIVATE_PEM, "end is missing"),
-        ({"heads": "0" * 64}, PRIVATE_PEM, "is the known head 0000"),
-        ({"heads": ["", None]}, PRIVATE_PEM, "heads has ''"),
+        ({"known_heads": "0" * 64}, PRIVATE_PEM, "is the known head 0000"),
+        ({"known_heads": ["", None]}, PRIVATE_PEM, "known_heads has ''"),
         ({"s3_bucket": None}, PRIVATE_PEM, "s3_bucket is missing"),
-        ({"s3_prefix": "elsewhere"}, PRIVATE_PEM, "There is no receipt below"),
-        ({"s3_prefix": None}, PRIVATE_PEM, "s3_prefix=None is not a prefix"),
+        ({"s3_key_prefix": "elsewhere"}, PRIVATE_PEM, "There is no receipt below"),
+        ({"s3_key_prefix": None}, PRIVATE_PEM, "s3_key_prefix=None is not a prefix"),
         ({"extra_args": {"Acl": "x"}}, PRIVATE_PEM, "extra_args has the unknown name 'Acl'"),
-        ({}, None, "seal_conn_id='akinon_seal' has no password"),
-        ({}, "my key", "seal_conn_id='akinon_seal' is not an Ed25519 private key"),
+        ({}, None, "seal_key_conn_id='akinon_seal' has no password"),
+        ({}, "my key", "seal_key_conn_id='akinon_seal' is not an Ed25519 private key"),
     ],
     # Not by the key, which each process draws anew.
     ids=lambda value: None if isinstance(value, dict) else "key" if value == PRIVATE_PEM else str(value)[:24],
@@ -511,7 +513,7 @@ def test_the_private_key_is_nowhere(
     put(s3, bucket, archive.of_days(days_of(1)))
     tell(monkeypatch, PRIVATE_PEM.replace("\n", " "))
     caplog.set_level(logging.DEBUG)
-    task = SealAuditArchiveOperator(task_id="seal", s3_bucket=bucket, seal_conn_id="akinon_seal", **PERIOD)
+    task = SealAuditArchiveOperator(task_id="seal", s3_bucket=bucket, seal_key_conn_id="akinon_seal", **PERIOD)
 
     found = task.execute({})
 

@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from botocore.exceptions import SSLError
 
 from airflow_provider_akinon.operators.audit_archive import (
-    ReconcileAuditEventsOperator,
+    ReconcileAuditArchiveOperator,
     SealAuditArchiveOperator,
     VerifyAuditArchiveOperator,
 )
@@ -26,7 +26,7 @@ from tests.support.servers import UNTIL, Connect
 
 DAY = {"start": (UNTIL - timedelta(days=1)).isoformat(), "end": UNTIL.isoformat()}
 PREFIX = "akinon/audit-events"
-ARCHIVE_OPERATORS = [SealAuditArchiveOperator, VerifyAuditArchiveOperator, ReconcileAuditEventsOperator]
+ARCHIVE_OPERATORS = [SealAuditArchiveOperator, VerifyAuditArchiveOperator, ReconcileAuditArchiveOperator]
 NO_BUCKET = Answer(404, b"", {"Content-Type": "application/xml"})
 ROLE = "arn:aws:iam::123456789012:role/archive"
 ASSUMED = b"""<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>

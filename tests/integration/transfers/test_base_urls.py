@@ -7,7 +7,7 @@ from uuid import UUID
 from airflow_provider_akinon.audit_events.archive import Bucket
 from airflow_provider_akinon.audit_events.verification import Expected, verify_archive
 from airflow_provider_akinon.hooks.akinon import AkinonHook
-from airflow_provider_akinon.operators.audit_archive import ReconcileAuditEventsOperator, SealAuditArchiveOperator
+from airflow_provider_akinon.operators.audit_archive import ReconcileAuditArchiveOperator, SealAuditArchiveOperator
 from airflow_provider_akinon.sandbox.s3 import LocalS3
 from tests.support.exporting import DAY, export, receipts, the_object
 from tests.support.servers import UNTIL, Connect, Hostile
@@ -33,8 +33,8 @@ def test_a_commerce_hosts_base_url_works_everywhere(hostile: Hostile, s3: LocalS
     assert stored.head["Metadata"]["akinon-source"] == f"{host}/remote/none"
     assert [receipt["source"] for receipt in receipts(s3, bucket)] == [{"host": host, "remote_id": None}]
 
-    where = {"s3_bucket": bucket, "s3_prefix": prefix}
-    ReconcileAuditEventsOperator(task_id="again", start=day[0], end=day[1], **where).execute({})
+    where = {"s3_bucket": bucket, "s3_key_prefix": prefix}
+    ReconcileAuditArchiveOperator(task_id="again", start=day[0], end=day[1], **where).execute({})
     SealAuditArchiveOperator(task_id="seal", start=day[0], end=day[1], **where).execute({})
     report = verify_archive(Bucket(s3.client(), bucket), f"{prefix}/", Expected(public_keys=[]))
     assert not report.wrong

@@ -17,7 +17,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from airflow_provider_akinon.operators.audit_archive import (
-    ReconcileAuditEventsOperator,
+    ReconcileAuditArchiveOperator,
     SealAuditArchiveOperator,
     VerifyAuditArchiveOperator,
 )
@@ -68,7 +68,7 @@ def test_all_work_goes_on(
     SealAuditArchiveOperator(task_id="seal", start=day.start, end=day.end, s3_bucket=bucket).execute({})
     shop.insert({"timestamp": day.start + number * SECOND} for number in (2, 3))
     span = {"start": day.start, "end": day.end, "s3_bucket": bucket}
-    [repaired] = ReconcileAuditEventsOperator(
+    [repaired] = ReconcileAuditArchiveOperator(
         task_id="reconcile", repair=True, redact=None, on_source_change="warn", **span
     ).execute({})
     SealAuditArchiveOperator(task_id="seal", start=day.end, end=day.end + DAY, s3_bucket=bucket).execute({})

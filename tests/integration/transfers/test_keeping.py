@@ -123,7 +123,7 @@ def test_late_events_and_records_are_locked_alike(
     shop: Sandbox, s3: LocalS3, locking: str, filled: Span, format_: str
 ) -> None:
     """Late events and records of changes are created under the lock, and what is locked gets no other version."""
-    arguments: dict[str, Any] = {"extra_args": {**LOCK, "Tagging": "team=security"}, "format": format_}
+    arguments: dict[str, Any] = {"extra_args": {**LOCK, "Tagging": "team=security"}, "file_format": format_}
     export(locking, *filled, **arguments)
     before = [one.identity for one in everything(s3, locking)]
     shop.insert([{"timestamp": filled.start + SECOND}])
@@ -166,12 +166,12 @@ def test_versions_are_told(shop: Sandbox, s3: LocalS3, bucket: str, filled: Span
     """Each receipt names its object's version, and an export of late events makes no further one of the first."""
     client = s3.client()
     client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    export(bucket, *filled, format=format_)
+    export(bucket, *filled, file_format=format_)
     first, told = both(s3, bucket)
     assert json.loads(told.body)["object"]["version_id"] == first.head["VersionId"]
     shop.insert([{"timestamp": filled.start + SECOND}])
 
-    export(bucket, *filled, format=format_)
+    export(bucket, *filled, file_format=format_)
 
     stored = everything(s3, bucket)
     named = {
@@ -207,7 +207,7 @@ def test_tags_metadata_and_class(s3: LocalS3, bucket: str, filled: Span, format_
     export(
         bucket,
         *filled,
-        format=format_,
+        file_format=format_,
         extra_args={
             "Tagging": "team=security&retention=7y",
             "Metadata": {"team": "security"},

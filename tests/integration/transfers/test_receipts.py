@@ -132,7 +132,7 @@ def test_what_a_receipt_says(
     connect(shop, {"page_size": 100})
     before = datetime.now(UTC)
 
-    result = export(versioned, *day, format=format_)
+    result = export(versioned, *day, file_format=format_)
 
     stored, (kept, receipt) = the_object(s3, versioned), the_receipt(s3, versioned)
     assert_true(receipt, stored, records(shop, day))
@@ -675,7 +675,7 @@ def test_keys_that_begin_alike_do_not_share_receipts(s3: LocalS3, filled: Span, 
 
 def test_two_formats_do_not_share_receipts(s3: LocalS3, filled: Span, bucket: str) -> None:
     """The key of ``jsonl`` is the beginning of that of ``jsonl.gz``; each keeps to its own receipts."""
-    results = [export(bucket, *filled, format=format_) for format_ in ("jsonl.gz", "jsonl", "jsonl.gz", "jsonl")]
+    results = [export(bucket, *filled, file_format=format_) for format_ in ("jsonl.gz", "jsonl", "jsonl.gz", "jsonl")]
 
     assert list(map(lasting, results[:2])) == list(map(lasting, results[2:]))
     assert [receipt["previous"] for _, receipt in written(s3, bucket).values()] == [[], []]

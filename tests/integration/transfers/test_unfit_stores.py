@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_akinon.audit_events.archive import PROBE_NAME
 from airflow_provider_akinon.operators.audit_archive import (
-    ReconcileAuditEventsOperator,
+    ReconcileAuditArchiveOperator,
     SealAuditArchiveOperator,
     VerifyAuditArchiveOperator,
 )
@@ -88,7 +88,7 @@ def test_all_work_goes_on_without_the_header(
         shop.insert([{"timestamp": day.start + SECOND}])
         assert export(bucket, *day, **given)["added"] == 1
         shop.insert([{"timestamp": day.start + 2 * SECOND}])
-        [repaired] = ReconcileAuditEventsOperator(
+        [repaired] = ReconcileAuditArchiveOperator(
             task_id="reconcile", repair=True, redact=None, **span, **given
         ).execute({})
         SealAuditArchiveOperator(task_id="seal", **span, **given).execute({})
@@ -114,7 +114,7 @@ def test_sealing_finds_out_too(
     with unfit(s3, "ignores", monkeypatch):
         for task in (
             SealAuditArchiveOperator(task_id="seal", **span),
-            ReconcileAuditEventsOperator(task_id="reconcile", repair=True, redact=None, **span),
+            ReconcileAuditArchiveOperator(task_id="reconcile", repair=True, redact=None, **span),
         ):
             with pytest.raises(Exception, match="does not honour 'If-None-Match"):
                 task.execute({})

@@ -139,7 +139,7 @@ def test_days_of_istanbul_tile(sandbox: Sandbox, s3: LocalS3, connect: Connect, 
     midnights = [pendulum.datetime(2026, 1, date, tz="Europe/Istanbul") for date in range(24, 28)]
 
     for start, end in pairwise(midnights):
-        execute(interval(start, end), s3_bucket=bucket, s3_prefix="", partition_timezone="Europe/Istanbul")
+        execute(interval(start, end), s3_bucket=bucket, s3_key_prefix="", partition_timezone="Europe/Istanbul")
 
     stored = objects(s3, bucket)
     assert [one.key[:16] for one in stored] == [f"date=2026-01-{date}/" for date in range(24, 27)]
@@ -177,7 +177,7 @@ def test_days_with_another_length_tile(
         execute(
             context,
             s3_bucket=bucket,
-            s3_prefix="",
+            s3_key_prefix="",
             partition_period=DAY,
             partition_timezone="Europe/Berlin",
         )

@@ -88,14 +88,14 @@ def test_late_events_land_in_objects_of_their_own(
     shop: Sandbox, s3: LocalS3, filled: Span, versioned: str, format_: str
 ) -> None:
     """Each export adds what is new in one more object, and all of them together hold each event once."""
-    first = export(versioned, *filled, format=format_)
+    first = export(versioned, *filled, file_format=format_)
     stem = first["key"].removesuffix(f".{format_}")
     uuids = [set(shop.uuids(*filled))]
     for number in (1, 2):
         before = identities(s3, versioned)
         uuids.append(set(come_late(shop, filled, 5 * number)))
 
-        result = export(versioned, *filled, format=format_)
+        result = export(versioned, *filled, file_format=format_)
 
         assert grown(before, s3, versioned) == 2
         stored = late(objects(s3, versioned), number)
@@ -118,7 +118,7 @@ def test_late_events_land_in_objects_of_their_own(
         event for event in map(json.loads, records(shop, filled)) if event["uuid"] in uuids[2]
     ]
     before = identities(s3, versioned)
-    again = export(versioned, *filled, format=format_)
+    again = export(versioned, *filled, file_format=format_)
     assert (again["added"], again["same"], lasting(again)) == (0, 75, lasting(result))
     assert grown(before, s3, versioned) == 0
     assert versions(s3, versioned) == 3 + 3
@@ -166,12 +166,12 @@ def test_a_user_that_moves_writes_nothing(
     shop: Sandbox, s3: LocalS3, filled: Span, versioned: str, format_: str
 ) -> None:
     """The user of an event is joined live: where only it changed, nothing is written, and the task says how many."""
-    export(versioned, *filled, format=format_)
+    export(versioned, *filled, file_format=format_)
     before = identities(s3, versioned)
     for event in the_object(s3, versioned).events:
         shop.update(event["uuid"], user={**event["user"], "last_login": "2027-01-01T00:00:00Z"})
 
-    result = export(versioned, *filled, format=format_)
+    result = export(versioned, *filled, file_format=format_)
 
     assert identities(s3, versioned) == before
     assert (result["user_moved"], result["same"], result["changed"], result["count"]) == (60, 0, 0, 60)
@@ -181,7 +181,7 @@ def test_a_user_that_moves_writes_nothing(
 @pytest.mark.parametrize("format_", EACH_FORMAT)
 def test_changes_at_the_source(shop: Sandbox, s3: LocalS3, filled: Span, versioned: str, format_: str) -> None:
     """What was changed, deleted and late in one window: the late land, a record names the others, the task fails."""
-    export(versioned, *filled, format=format_)
+    export(versioned, *filled, file_format=format_)
     before = identities(s3, versioned)
     uuids = shop.uuids(*filled)
     changed, gone = sorted(uuids[5:12]), sorted(uuids[30:33])
@@ -191,7 +191,7 @@ def test_changes_at_the_source(shop: Sandbox, s3: LocalS3, filled: Span, version
     shop.delete(gone)
     come_late(shop, filled, 5)
 
-    problem = refusal(versioned, *filled, format=format_)
+    problem = refusal(versioned, *filled, file_format=format_)
 
     assert "The API gives 7 of the 60 stored events of s3://" in problem
     assert "otherwise by now, and 3 no longer. What is stored stays, 5 new events were added" in problem
@@ -212,8 +212,8 @@ def test_changes_at_the_source(shop: Sandbox, s3: LocalS3, filled: Span, version
 
     # What is recorded fails the task again, and is not recorded again.
     before = identities(s3, versioned)
-    assert "gives 7 of the 65 stored events" in refusal(versioned, *filled, format=format_)
-    result = export(versioned, *filled, format=format_, on_source_change="warn")
+    assert "gives 7 of the 65 stored events" in refusal(versioned, *filled, file_format=format_)
+    result = export(versioned, *filled, file_format=format_, on_source_change="warn")
     assert (result["changed"], result["vanished"], result["same"]) == (7, 3, 55)
     assert (result["added"], result["count"]) == (0, 65)
     assert identities(s3, versioned) == before
@@ -379,7 +379,7 @@ def test_another_policy_fails(
         assert ("None" if each is None else f"'paths': {each if isinstance(each, dict) else {}}") in problem
     assert "Nothing was written" in problem
     assert identities(s3, bucket) == before
-    assert export(bucket, *filled, redact=now, s3_prefix="elsewhere")["count"] == 60 + changes
+    assert export(bucket, *filled, redact=now, s3_key_prefix="elsewhere")["count"] == 60 + changes
 
 
 def test_a_newer_version_of_the_policy_is_none_other(
@@ -416,19 +416,19 @@ def test_a_moved_archive_goes_on(
     shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, keep_versions: bool, format_: str
 ) -> None:
     """An archive that was copied, without metadata and into other versions, is known by its receipts."""
-    export(bucket, *filled, format=format_)
+    export(bucket, *filled, file_format=format_)
     come_late(shop, filled, 2)
-    told = lasting(export(bucket, *filled, format=format_))
+    told = lasting(export(bucket, *filled, file_format=format_))
     copy = moved(s3, bucket, keep_versions=keep_versions)
     before = identities(s3, copy)
     assert all(one.head["Metadata"] == {} for one in everything(s3, copy))
 
-    again = export(copy, *filled, format=format_)
+    again = export(copy, *filled, file_format=format_)
 
     assert lasting(again) == told | {"bucket": copy}
     assert identities(s3, copy) == before
     come_late(shop, filled, 3)
-    assert export(copy, *filled, format=format_)["added"] == 3
+    assert export(copy, *filled, file_format=format_)["added"] == 3
     assert grown(before, s3, copy) == 2
 
 
@@ -461,9 +461,9 @@ def test_altered_bytes_are_never_built_on(
     shop: Sandbox, s3: LocalS3, filled: Span, bucket: str, format_: str, number: int, what: str
 ) -> None:
     """Where stored bytes are not those of their receipt, any export that has to compare fails, and writes nothing."""
-    export(bucket, *filled, format=format_)
+    export(bucket, *filled, file_format=format_)
     come_late(shop, filled, 2)
-    export(bucket, *filled, format=format_)
+    export(bucket, *filled, file_format=format_)
     [one] = [each for each in objects(s3, bucket) if (".late-1" in each.key) is bool(number)]
     uuid = shop.uuids(*filled)[9]
     if what == "late":
@@ -476,7 +476,7 @@ def test_altered_bytes_are_never_built_on(
     before = identities(s3, bucket)
 
     for on_source_change in ("fail", "warn"):
-        problem = refusal(bucket, *filled, format=format_, on_source_change=on_source_change)
+        problem = refusal(bucket, *filled, file_format=format_, on_source_change=on_source_change)
         assert f"s3://{bucket}/{one.key} was altered: its SHA-256 is " in problem
         assert "Nothing was written" in problem
     assert identities(s3, bucket) == before
@@ -504,12 +504,12 @@ def test_altered_bytes_never_get_a_fresh_receipt(
 ) -> None:
     """Who alters an object and removes its receipt gets none for it: the API does not give what it holds now."""
     uuid = shop.uuids(*filled)[9]
-    export(bucket, *filled, format=format_)
+    export(bucket, *filled, file_format=format_)
     kept = the_object(s3, bucket)
     # Rightly written, and metadata of its own, but of an event that never was like this.
     url = next(event["url"] for event in kept.events if event["uuid"] == uuid)
     shop.update(uuid, url="/forged/")
-    forged = the_object_of(export(bucket, *filled, format=format_, s3_prefix="forged"), s3, bucket)
+    forged = the_object_of(export(bucket, *filled, file_format=format_, s3_key_prefix="forged"), s3, bucket)
     shop.update(uuid, url=url)
     client = s3.client()
     for one in everything(s3, bucket):
@@ -519,7 +519,7 @@ def test_altered_bytes_never_get_a_fresh_receipt(
     before = identities(s3, bucket)
 
     with pytest.raises(ObjectChanged, match=f"has no receipt, and the API gives .*such as {uuid}") as caught:
-        export(bucket, *filled, format=format_)
+        export(bucket, *filled, file_format=format_)
 
     assert not caught.value.permanent
     assert "somebody has to move it" in str(caught.value)
@@ -536,14 +536,14 @@ def test_an_object_without_a_receipt_is_adopted(
     shop: Sandbox, s3: LocalS3, filled: Span, versioned: str, format_: str
 ) -> None:
     """An object that a killed task left gets the receipt that it would have had, and what is new goes beside it."""
-    result = export(versioned, *filled, format=format_)
+    result = export(versioned, *filled, file_format=format_)
     [told] = receipts(s3, versioned)
     s3.client().delete_object(Bucket=versioned, Key=result["receipt"])
     before = identities(s3, versioned)
     move_user(shop, s3, versioned, shop.uuids(*filled)[5])
     come_late(shop, filled, 2)
 
-    again = export(versioned, *filled, format=format_)
+    again = export(versioned, *filled, file_format=format_)
 
     assert grown(before, s3, versioned) == 3
     assert (again["added"], again["user_moved"], again["same"], again["count"]) == (2, 1, 59, 62)

@@ -59,6 +59,6 @@ with daily("sealed"):
         start="{{ data_interval_start }}",
         end="{{ data_interval_end }}",
         s3_bucket=BUCKET,
-        heads="{{ ti.xcom_pull(task_ids='seal')['heads'][0] }}",
+        known_heads="{{ ti.xcom_pull(task_ids='seal')['heads'][0] }}",
     )
     seal >> verify

@@ -816,13 +816,13 @@ def test_an_archive_that_nobody_touched(archive: Archive, untouched: Bucket) -> 
 
 def test_heads_that_are_there(archive: Archive, untouched: Bucket) -> None:
     """Each head that sealing returned is found, the newest and the older ones."""
-    assert verify(untouched, heads=archive.heads[:1]).wrong == ()
-    assert verify(untouched, heads=archive.heads).wrong == ()
+    assert verify(untouched, known_heads=archive.heads[:1]).wrong == ()
+    assert verify(untouched, known_heads=archive.heads).wrong == ()
 
 
 def test_a_head_that_never_was(archive: Archive, untouched: Bucket) -> None:
     """A head of another archive is missing, and nothing else is wrong."""
-    report = verify(untouched, heads=[*archive.heads, "0" * 64])
+    report = verify(untouched, known_heads=[*archive.heads, "0" * 64])
 
     assert wrong(report) == {(HEAD_MISSING, None)}
     assert "0" * 64 in str(report.wrong[0])
@@ -990,9 +990,9 @@ def test_the_newest_seal_deleted(s3: LocalS3, archive: Archive) -> None:
     bucket = bucket_with(s3, without(archive.files, archive.seal(4)))
     expected = expected_of(archive, Tampering({}, set(), unsealed=days_of(4)))
 
-    assert wrong(verify(bucket, heads=archive.heads)) == {(HEAD_MISSING, None)}
+    assert wrong(verify(bucket, known_heads=archive.heads)) == {(HEAD_MISSING, None)}
     for known in ((), archive.heads[:3]):
-        report = verify(bucket, heads=known)
+        report = verify(bucket, known_heads=known)
         assert report.wrong == ()
         assert right(report) == expected
 
@@ -1001,7 +1001,7 @@ def test_all_seals_deleted_is_found_with_a_head(s3: LocalS3, archive: Archive) -
     """Without the key the oldest head alone shows it."""
     bucket = bucket_with(s3, without(archive.files, *map(archive.seal, range(1, 5))))
 
-    assert wrong(verify(bucket, signed_by=None, heads=archive.heads[:1])) == {(HEAD_MISSING, None)}
+    assert wrong(verify(bucket, signed_by=None, known_heads=archive.heads[:1])) == {(HEAD_MISSING, None)}
     assert verify(bucket, signed_by=None).wrong == ()
 
 
@@ -1010,7 +1010,7 @@ def test_what_is_rebuilt_is_found_with_a_head(s3: LocalS3, archive: Archive) -> 
     bucket = bucket_with(s3, all_seals_rebuilt_without_the_key(archive).files)
 
     assert verify(bucket, signed_by=None).wrong == ()
-    assert wrong(verify(bucket, signed_by=None, heads=archive.heads[:1])) == {(HEAD_MISSING, None)}
+    assert wrong(verify(bucket, signed_by=None, known_heads=archive.heads[:1])) == {(HEAD_MISSING, None)}
 
 
 def test_another_key_did_not_sign(archive: Archive, untouched: Bucket) -> None:
@@ -1089,7 +1089,7 @@ def test_an_empty_prefix(s3: LocalS3, archive: Archive) -> None:
 
     assert wrong(report) == {(NOTHING, None)}
     assert report.wrong[0].details == ("there is neither an object, nor a receipt, nor a seal",)
-    assert wrong(verify(bucket, heads=archive.heads[:1])) == {(HEAD_MISSING, None)}
+    assert wrong(verify(bucket, known_heads=archive.heads[:1])) == {(HEAD_MISSING, None)}
 
 
 def test_the_wrong_prefix(untouched: Bucket) -> None:
@@ -1189,11 +1189,11 @@ def test_the_task_finds_nothing(s3: LocalS3, archive: Archive, bucket: str) -> N
     found = VerifyAuditArchiveOperator(
         task_id="verify",
         s3_bucket=bucket,
-        s3_prefix=f"/{PREFIX}",
+        s3_key_prefix=f"/{PREFIX}",
         start=START.isoformat(),
         end=period_of(4).end,
         public_keys=[str(ANOTHER_KEY.public), str(KEY.public)],
-        heads=archive.heads[-1],
+        known_heads=archive.heads[-1],
     ).execute({})
 
     assert found["counts"] == {"ok": len(SEALED)}
@@ -1207,13 +1207,13 @@ def test_the_task_finds_nothing(s3: LocalS3, archive: Archive, bucket: str) -> N
     [
         ({"s3_bucket": None}, "s3_bucket is missing"),
         ({"s3_bucket": "no-such-bucket"}, "does not exist"),
-        ({"s3_prefix": "s3://a/b"}, "is not a prefix"),
+        ({"s3_key_prefix": "s3://a/b"}, "is not a prefix"),
         ({"start": "2025-03-03"}, "has no time zone"),
         ({"start": window_of(3).end, "end": window_of(3).start}, "exchange them"),
         ({"public_keys": "key"}, "public_keys is not an Ed25519 public key"),
         ({"public_keys": [None]}, "public_keys has None"),
-        ({"heads": "0f"}, "is not the SHA-256 of a seal"),
-        ({"heads": [""]}, "heads has ''"),
+        ({"known_heads": "0f"}, "is not the SHA-256 of a seal"),
+        ({"known_heads": [""]}, "known_heads has ''"),
     ],
 )
 def test_a_wrong_parameter_of_the_task(bucket: str, arguments: dict[str, Any], problem: str) -> None:
@@ -1237,14 +1237,14 @@ def small(s3: LocalS3, archive: Archive) -> Archive:
     assert [len(each.head.seal.receipts) for each in (first, second)] == [3, 2]
     files = files_of(s3, bucket.name)
     assert len(files) == 5 + 5 + 2
-    assert verify(memory_bucket_with(files), heads=[second.head.sha256]).counts == {"ok": 4}
+    assert verify(memory_bucket_with(files), known_heads=[second.head.sha256]).counts == {"ok": 4}
     return Archive(files, (first.head.sha256, second.head.sha256), archive.chain, archive.bucket)
 
 
 def test_any_deletion_is_found(small: Archive) -> None:
     """Whichever key is deleted, it is missed. In memory, as all that follow, for their number."""
     for key in small.files:
-        report = verify(memory_bucket_with(without(small.files, key)), heads=small.heads)
+        report = verify(memory_bucket_with(without(small.files, key)), known_heads=small.heads)
         assert report.wrong, key
 
 
