@@ -145,7 +145,8 @@ def test_a_sensor_times_out(world: World) -> None:
     timed_out = world.wait_for_state("times_out", *ends)
     gave_up = world.wait_for_state("gives_up", *ends)
 
-    assert (timed_out.state, gave_up.state) == ("failed" if AIRFLOW_3 else "up_for_retry", "skipped")
+    as_expected = (timed_out.state, gave_up.state) == ("failed" if AIRFLOW_3 else "up_for_retry", "skipped")
+    assert as_expected, f"{timed_out.state}, {gave_up.state}; {world.airflow.log_tails()}"
     assert (timed_out.number, gave_up.number) == (1, 1)
     assert world.results("times_out") == world.results("gives_up") == []
     # The task's log, and its trigger's.
