@@ -26,12 +26,12 @@ import msgspec
 from airflow_provider_akinon.audit_events.errors import InvalidInput, ProtocolError
 from airflow_provider_akinon.audit_events.model import format_instant, members, parse_event
 
-ROW_GROUP_BYTES = 8 * 1024 * 1024
+ROW_GROUP_BYTES = 4 * 1024 * 1024
 """Bytes of lines after which a row group ends; so much is held at a time."""
 ROW_GROUP_EVENTS = 50_000
 """Events after which a row group ends, where they are small."""
 
-_BATCH_EVENTS = 500
+_BATCH_EVENTS = 200
 _READ_EVENTS = 200
 _BUFFER = 64 * 1024
 _POOL = "ARROW_DEFAULT_MEMORY_POOL"
@@ -53,6 +53,7 @@ def write_parquet(lines: Iterable[bytes], file: IO[bytes]) -> None:
     """
     pa, pq = load_pyarrow()
     schema = _schema(pa)
+    _release(pa)  # what reading the events left
     with pq.ParquetWriter(
         file,
         schema,
@@ -152,12 +153,19 @@ def _row_groups(pa: Any, schema: Any, lines: Iterable[bytes]) -> Iterator[Any]:
             batches.append(_batch(pa, schema, rows))
             rows = []
         if is_full:
-            yield pa.Table.from_batches(batches, schema)
-            batches, size, events = [], 0, 0
+            yield _table(pa, schema, batches)
+            size = events = 0
     if rows:
         batches.append(_batch(pa, schema, rows))
     if batches:
-        yield pa.Table.from_batches(batches, schema)
+        yield _table(pa, schema, batches)
+
+
+def _table(pa: Any, schema: Any, batches: list[Any]) -> Any:
+    """Return the batches as a table, and hold them no longer: who drops it gives their memory back."""
+    table = pa.Table.from_batches(batches, schema)
+    batches.clear()
+    return table
 
 
 def _batch(pa: Any, schema: Any, rows: list[list[object]]) -> Any:
