@@ -4,8 +4,8 @@ The column ``rest`` holds, as one JSON object, every field that is not documente
 does not fit its column, such as an integer beyond 64 bits, each value as the API wrote it. So a change at Akinon
 neither fails nor loses anything. SQL NULL is JSON ``null``, or a value in ``rest``, or a field that is named in the
 column ``absent``. `read_lines` gives the records back: the same JSON but for the order of keys, and of a repeated key
-the last, which is the one that counts. The same events give the same bytes in one environment. Memory does not grow
-with the events.
+the last, which is the one that counts. The same events give the same bytes in one environment. Memory grows with the
+events by what pyarrow notes of each row group for the end of the file, some 13 KB of 4 MiB of lines.
 
 pyarrow belongs to the extra ``parquet`` and is imported where it is used. This module refuses text that is not UTF-8.
 """
