@@ -339,6 +339,24 @@ def test_one_row_group_is_held_at_a_time(monkeypatch: pytest.MonkeyPatch) -> Non
     assert peak() < group
 
 
+def test_memory_is_given_back_when_no_row_group_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the first one, and after each, the last and shorter one too: what is held then cannot be given back."""
+    group = 1 << 20
+    monkeypatch.setattr(parquet, "ROW_GROUP_BYTES", group)
+    give_back, before = parquet._release, pa.total_allocated_bytes()
+    held = []
+
+    def giving_back(module: object) -> None:
+        held.append(pa.total_allocated_bytes() - before)
+        give_back(module)
+
+    monkeypatch.setattr(parquet, "_release", giving_back)
+    file = written(line_of(("content", f'"{number:01000d}"')) for number in range(2500))
+
+    assert len(held) == 1 + pq.read_metadata(file).num_row_groups == 4
+    assert max(held) < group / 10
+
+
 @pytest.mark.parametrize(("asked", "given"), [(None, "system"), ("mimalloc", "mimalloc")])
 def test_pyarrow_takes_its_memory_from_the_system(asked: str | None, given: str) -> None:
     """Its own pools keep much of what was in use once. Who asks for one gets it, and the environment stays."""
