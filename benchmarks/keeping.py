@@ -68,12 +68,13 @@ def export(source: Source) -> Result:
 
     from airflow_provider_akinon.audit_events.api import AuditEventsApi, Settings
     from airflow_provider_akinon.audit_events.archive import Bucket, Place, Run
-    from airflow_provider_akinon.audit_events.export import export_window
+    from airflow_provider_akinon.audit_events.export import export_window, share_arenas
     from airflow_provider_akinon.audit_events.formats import load_pyarrow
     from airflow_provider_akinon.audit_events.model import Filters, Format, Window
     from airflow_provider_akinon.audit_events.redaction import Redaction
     from airflow_provider_akinon.audit_events.storing import Target, archive
 
+    share_arenas()
     settings = Settings.parse(
         host="http://127.0.0.1",
         port=source.port,

@@ -27,6 +27,7 @@ from airflow_provider_akinon.operators.audit_archive import (
 )
 from airflow_provider_akinon.sensors.audit_events import AuditEventsSensor
 from airflow_provider_akinon.transfers.audit_events_to_s3 import AuditEventsToS3Operator
+from tests.support.arenas import arenas_after
 
 SHELLS = [
     AuditEventsToS3Operator,
@@ -315,3 +316,20 @@ def test_the_sensor_ends_on_wrong_parameters() -> None:
     """The sensor does not poke for days with a filter that can never be asked."""
     with pytest.raises(AirflowFailException, match="unknown name 'usr'"):
         sensor(**DAY, filters={"usr": 1}).poke({})
+
+
+@pytest.mark.parametrize(
+    "shell",
+    ["transfers.audit_events_to_s3.AuditEventsToS3Operator", "operators.audit_archive.ReconcileAuditArchiveOperator"],
+)
+def test_an_operator_that_reads_shares_arenas(shell: str) -> None:
+    """From the first line of its task on, even of one that fails."""
+    module, _, name = shell.rpartition(".")
+    script = f"""
+from airflow_provider_akinon.{module} import {name}
+try:
+    {name}(task_id="task", s3_bucket="", start="no time", end="no time").execute({{}})
+except Exception:
+    pass
+"""
+    assert arenas_after(script, {}) == 2

@@ -19,6 +19,7 @@ from airflow_provider_akinon.archive_access import (
 )
 from airflow_provider_akinon.audit_events.archive import DEFAULT_PREFIX, Run, folder_prefix
 from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput
+from airflow_provider_akinon.audit_events.export import share_arenas
 from airflow_provider_akinon.audit_events.foreign_text import shown
 from airflow_provider_akinon.audit_events.model import kind_of, parse_instant
 from airflow_provider_akinon.audit_events.reconciling import Reconciled, Reconciler
@@ -299,6 +300,7 @@ class ReconcileAuditArchiveOperator(Killable, BaseOperator):
     @killable
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Reconcile and return the windows with something to tell; see the class."""
+        share_arenas()
         with failing_for_good():
             span = WindowRequest(self.start, self.end, None, "UTC").resolve(context)
             warns = warns_of_changes(self.on_source_change)

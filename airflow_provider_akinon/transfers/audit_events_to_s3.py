@@ -29,7 +29,7 @@ from airflow_provider_akinon.audit_events.archive import (
     require_conditional_writes,
 )
 from airflow_provider_akinon.audit_events.errors import InvalidInput
-from airflow_provider_akinon.audit_events.export import export_window
+from airflow_provider_akinon.audit_events.export import export_window, share_arenas
 from airflow_provider_akinon.audit_events.model import Filters, Format, Source, Window, parse_timezone
 from airflow_provider_akinon.audit_events.redaction import Redaction
 from airflow_provider_akinon.audit_events.storing import Archived, Target, archive
@@ -152,6 +152,7 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
     @killable
     def execute(self, context: Context) -> dict[str, Any]:
         """Export the window and return what is stored now; see the class."""
+        share_arenas()
         with failing_for_good():
             warns = warns_of_changes(self.on_source_change)
             request = WindowRequest(self.start, self.end, self.partition_period, self.partition_timezone)

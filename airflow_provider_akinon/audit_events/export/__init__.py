@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from airflow_provider_akinon.audit_events.export.arenas import share_arenas
 from airflow_provider_akinon.audit_events.export.precision import Precision
 from airflow_provider_akinon.audit_events.export.proof import Draft, Export, export_window
 from airflow_provider_akinon.audit_events.export.reader import LOOKAHEAD_SLICES, SLICE_PAGES, Count, Reader, Stretch
@@ -18,4 +19,5 @@ __all__ = [
     "Reader",
     "Stretch",
     "export_window",
+    "share_arenas",
 ]

@@ -2,8 +2,9 @@
 
 Left alone, it gives each thread an arena of its own and keeps, when the thread has ended, the free end of each: a
 megabyte or more for each connection, which nothing can give back to the system nor any other thread use. The threads
-of a reading take turns in Python, so few arenas serve them as well as many. This module overrides no setting of the
-environment, and does nothing where malloc is not glibc's.
+of a reading take turns in Python, so few arenas serve them as well as many. That is for the owner of the process to
+decide: operators do, in the process of their task; reading by itself does not. This module overrides no setting of
+the environment, and does nothing where malloc is not glibc's.
 """
 
 from __future__ import annotations

@@ -30,7 +30,6 @@ from typing import IO
 
 from airflow_provider_akinon.audit_events.api import PagesOfEvents
 from airflow_provider_akinon.audit_events.errors import IncompleteWindow
-from airflow_provider_akinon.audit_events.export.arenas import share_arenas
 from airflow_provider_akinon.audit_events.export.precision import Precision
 from airflow_provider_akinon.audit_events.export.step import Part, meaningless, read_part, require_meaning
 from airflow_provider_akinon.audit_events.formats import Block
@@ -131,7 +130,6 @@ class Reader:
         :raises ApiError: the API failed, or gave what was not asked for; see `errors`.
         :raises IncompleteWindow: see `step.read_part`.
         """
-        share_arenas()
         with tempfile.TemporaryFile(prefix="akinon-audit-events-") as file:
             frontier = _Frontier([_Slice(window, _Due(window)) for window in windows], self.threads, _Shelf(file))
             threads = [
