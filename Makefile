@@ -81,4 +81,4 @@ $(AIRFLOW_2)/.made: pyproject.toml constraints/airflow-2.11.txt .ci/environment
 	.ci/environment airflow-2.11 constraints/airflow-2.11.txt "3.12 3.11" $(PACKAGE) 'apache-airflow~=2.11.0'
 
 $(BENCHMARK)/.made: pyproject.toml constraints/benchmark.txt benchmarks/requirements.txt .ci/environment
-	.ci/environment benchmark constraints/benchmark.txt "3.11 3.12 3.13" -e . -r benchmarks/requirements.txt
+	.ci/environment benchmark constraints/benchmark.txt "3.11 3.12 3.13" -e '.[parquet]' -r benchmarks/requirements.txt
