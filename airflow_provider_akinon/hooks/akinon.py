@@ -66,6 +66,9 @@ def _mask(*secrets: str) -> None:
 class AkinonHook(BaseHook):
     """Reads the audit log of an Akinon Commerce shop.
 
+    .. seealso::
+        How to use this hook: :ref:`howto/hook:AkinonHook`
+
     :param akinon_conn_id: the connection. Host and API key (as the password) are required; the extra's fields are
         those of `airflow_provider_akinon.audit_events.settings.Extra`.
     """

@@ -49,6 +49,9 @@ class SealAuditArchiveOperator(Killable, BaseOperator):
     of the seal before it. Keep the returned heads outside the bucket: only they can show that the newest seals are
     gone. A period that is sealed already, with nothing new in it, is left alone.
 
+    .. seealso::
+        How to use this operator: :ref:`howto/operator:SealAuditArchiveOperator`
+
     :param start: the period's start, as an aware datetime or ISO 8601 text with an offset (templated). Without
         ``start`` and ``end``, the period is the run's data interval.
     :param end: the period's end; not in the future (templated).
@@ -150,6 +153,9 @@ class SealAuditArchiveOperator(Killable, BaseOperator):
 class VerifyAuditArchiveOperator(Killable, BaseOperator):
     """Reads an archive again and fails where anything is wrong: see the documentation for what it finds.
 
+    .. seealso::
+        How to use this operator: :ref:`howto/operator:VerifyAuditArchiveOperator`
+
     :param start: verify windows from here on, as an aware datetime or ISO 8601 text with an offset; None for all
         (templated). What a series leaves out between its windows is a gap.
     :param end: verify windows up to here, as ``start`` (templated).
@@ -221,6 +227,9 @@ class ReconcileAuditArchiveOperator(Killable, BaseOperator):
     One small request for each window. A window whose count is not what its last receipt tells is mended by exporting
     it again: here with ``repair=True``, or by mapped tasks, for which `export_again_kwargs` makes the arguments. That
     stores what came late in an object of its own, and records what has vanished at the source, which stays stored.
+
+    .. seealso::
+        How to use this operator: :ref:`howto/operator:ReconcileAuditArchiveOperator`
 
     :param start: windows that end after it, as an aware datetime or ISO 8601 text with an offset (templated). Without
         ``start`` and ``end``, the run's data interval.

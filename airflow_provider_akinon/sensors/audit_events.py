@@ -44,6 +44,9 @@ class AuditEventsSensor(Killable, BaseSensorOperator):
     With ``settled_for``, until the window's end has passed and its count has not moved for so long: put it before
     an export, since events become visible late.
 
+    .. seealso::
+        How to use this sensor: :ref:`howto/sensor:AuditEventsSensor`
+
     :param start: the window's start, as an aware datetime or ISO 8601 text with an offset (templated). Without
         ``start`` and ``end``, the window is the run's data interval, or its partition.
     :param end: the window's end, not part of it, as ``start``; it may lie in the future (templated).

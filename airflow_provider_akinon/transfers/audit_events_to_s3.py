@@ -55,6 +55,9 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
     the source, or are no longer returned, it records which in a receipt, and fails. A window without events writes
     an empty object, and a receipt that proves it. Outlet assets get what is returned as their event's extra.
 
+    .. seealso::
+        How to use this operator: :ref:`howto/operator:AuditEventsToS3Operator`
+
     :param start: the window's start, as an aware datetime or ISO 8601 text with an offset (templated). Without
         ``start`` and ``end``, the window is the run's data interval, or its partition.
     :param end: the window's end, not part of it, as ``start``; not in the future (templated).

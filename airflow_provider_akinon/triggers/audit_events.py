@@ -231,6 +231,9 @@ class AuditEventsArrivedTrigger(BaseEventTrigger):
     same ``batch_id``. Elsewhere, and where two assets share it, it starts from ``since`` again, and tells again of
     everything since.
 
+    .. seealso::
+        How to use this trigger: :ref:`howto/trigger:AuditEventsArrivedTrigger`
+
     :param since: tell of events from then on: an aware datetime, or ISO 8601 text with an offset.
     :param filters: any of ``user``, ``content_type`` and ``object_id``, as integers.
     :param poll_interval: seconds between two looks; at least 1.

@@ -38,7 +38,7 @@ from tests.support.exporting import export
 from tests.support.paths import DOCS, ROOT
 from tests.support.servers import UNTIL
 
-PAGES = sorted(DOCS.glob("*.rst"))
+PAGES = sorted(DOCS.rglob("*.rst"))
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 EXAMPLES = sorted(path.stem for path in (ROOT / "example_dags").glob("*.py"))
@@ -68,11 +68,11 @@ SEAL = Seal(
     signature=None,
 )
 OPERATORS = {
-    "operator": AuditEventsToS3Operator,
-    "sealing": SealAuditArchiveOperator,
-    "verifying": VerifyAuditArchiveOperator,
-    "reconciling": ReconcileAuditArchiveOperator,
-    "sensor": AuditEventsSensor,
+    "transfers/audit_events_to_s3": AuditEventsToS3Operator,
+    "operators/seal_audit_archive": SealAuditArchiveOperator,
+    "operators/verify_audit_archive": VerifyAuditArchiveOperator,
+    "operators/reconcile_audit_archive": ReconcileAuditArchiveOperator,
+    "sensors/audit_events": AuditEventsSensor,
 }
 """The operators and sensors, by the page of each."""
 
@@ -140,7 +140,7 @@ def readme_blocks(language: str) -> list[str]:
 def connection_values() -> list[str]:
     """Every value of a connection that README and the docs show for a shell."""
     page_blocks = re.findall(
-        r"^\.\. code-block:: bash\n\n((?:   .*\n|\n)+)", page("connection") + page("sandbox"), re.M
+        r"^\.\. code-block:: bash\n\n((?:   .*\n|\n)+)", page("connections/akinon") + page("sandbox"), re.M
     )
     values = []
     for block in [*readme_blocks("bash"), *page_blocks]:
@@ -167,7 +167,7 @@ def messages() -> str:
 
 @pytest.mark.parametrize(
     ("name", "cls"),
-    [*OPERATORS.items(), ("triggers", AuditEventsArrivedTrigger), ("hook", AkinonHook)],
+    [*OPERATORS.items(), ("triggers/audit_events", AuditEventsArrivedTrigger), ("hooks/akinon", AkinonHook)],
 )
 def test_parameters_and_defaults(name, cls):
     """A page's table has exactly the parameters of the class, each with its default."""
@@ -192,20 +192,24 @@ def test_templated_parameters(name, cls):
 
 def test_statuses_in_docs():
     """The page on verifying has every status, and says rightly whether it is wrong."""
-    found = re.findall(r"^   \* - ([a-z, ]+)\n     - (yes|no)$", page("verifying"), re.M)
+    found = re.findall(r"^   \* - ([a-z, ]+)\n     - (yes|no)$", page("operators/verify_audit_archive"), re.M)
     assert dict(found) == {status.value: "yes" if status.is_wrong else "no" for status in Status}
 
 
 def test_seal_fields_in_docs():
     """The page on sealing has every field of a seal, in its order."""
-    [table] = [text for text in page("sealing").split(".. list-table::") if "   * - Field\n" in text]
+    [table] = [
+        text for text in page("operators/seal_audit_archive").split(".. list-table::") if "   * - Field\n" in text
+    ]
     named = [name.partition(".")[0] for name in re.findall(r"^   \* - ``([\w.]+)``", table, re.M)]
     assert list(dict.fromkeys(named)) == [field.name for field in msgspec.structs.fields(Seal)]
 
 
 def test_signature_by_hand(tmp_path):
     """The page's commands make keys, and find a seal's signature right, and wrong where a byte was changed."""
-    making, checking = re.findall(r"^\.\. code-block:: bash\n\n((?:   .*\n)+)", page("sealing"), re.M)
+    making, checking = re.findall(
+        r"^\.\. code-block:: bash\n\n((?:   .*\n)+)", page("operators/seal_audit_archive"), re.M
+    )
     subprocess.run(["bash", "-euc", making], cwd=tmp_path, check=True, capture_output=True)
     key = PrivateKey.parse("key", (tmp_path / "seal.pem").read_text())
     assert PublicKey.parse("key", (tmp_path / "seal.pub.pem").read_text()) == key.public
@@ -259,7 +263,7 @@ def test_what_the_export_returns(sandbox, bucket, connect):
     """The operator's page and its docstring have every name of what an export returns, in its order, and no other."""
     connect(sandbox)
     result = export(bucket, UNTIL - timedelta(hours=1), UNTIL)
-    section = page("operator").partition("\nWhat it returns\n")[2].partition("\nA rerun\n")[0]
+    section = page("transfers/audit_events_to_s3").partition("\nWhat it returns\n")[2].partition("\nA rerun\n")[0]
     cells = re.findall(r"^   \* - (``.+)$", section, re.M)
     assert {name for cell in cells for name in re.findall(r"``(\w+)``", cell)} == set(result)
     returned = AuditEventsToS3Operator.__doc__.partition(":returns:")[2].partition(":raises")[0]
@@ -268,7 +272,7 @@ def test_what_the_export_returns(sandbox, bucket, connect):
 
 def test_what_reconciling_returns():
     """The page has every name that the docstring says is returned of a window, and no other."""
-    section = page("reconciling").partition("\nWhat it returns\n")[2]
+    section = page("operators/reconcile_audit_archive").partition("\nWhat it returns\n")[2]
     returned = ReconcileAuditArchiveOperator.__doc__.partition(":returns:")[2].partition(":raises")[0]
     cells = re.findall(r"^   \* - (``.+)$", section, re.M)
     named = {name for cell in cells for name in re.findall(r"``(\w+)``", cell)}
@@ -282,13 +286,13 @@ def test_hook_methods():
         for name, member in vars(AkinonHook).items()
         if not name.startswith("_") and callable(getattr(AkinonHook, name)) and not isinstance(member, classmethod)
     }
-    assert set(re.findall(r"^   \* - ``(\w+)\(", page("hook"), re.M)) == own
+    assert set(re.findall(r"^   \* - ``(\w+)\(", page("hooks/akinon"), re.M)) == own
     assert own <= set(re.findall(r"\w+", page("reference")))
 
 
 def test_extra_in_docs():
     """The connection's page has exactly the extra's fields, each with its default as JSON."""
-    assert rows(page("connection")) == extra_defaults()
+    assert rows(page("connections/akinon")) == extra_defaults()
 
 
 def test_extra_in_readme():
@@ -336,7 +340,7 @@ def test_included_regions_exist():
         found = INCLUDE.findall(text)
         assert len(found) == text.count("literalinclude::"), rst
         for path, start, end in found:
-            source = (DOCS / path).read_text()
+            source = (rst.parent / path).read_text()
             assert source.count(start) == source.count(end) == 1, path
             assert "import" in source.partition(start)[2].partition(end)[0], path
             count += 1
