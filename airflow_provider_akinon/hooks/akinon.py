@@ -70,7 +70,7 @@ class AkinonHook(BaseHook):
         How to use this hook: :ref:`howto/hook:AkinonHook`
 
     :param akinon_conn_id: the connection. Host and API key (as the password) are required; the extra's fields are
-        those of `airflow_provider_akinon.audit_events.settings.Extra`.
+        those of `airflow_provider_akinon.audit_events.api.Extra`.
     """
 
     conn_name_attr = "akinon_conn_id"

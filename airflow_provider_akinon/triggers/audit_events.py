@@ -237,7 +237,8 @@ class AuditEventsArrivedTrigger(BaseEventTrigger):
     :param since: tell of events from then on: an aware datetime, or ISO 8601 text with an offset.
     :param filters: any of ``user``, ``content_type`` and ``object_id``, as integers.
     :param poll_interval: seconds between two looks; at least 1.
-    :param overlap: seconds to look back, for events that become visible late.
+    :param overlap: seconds to look back at each look, for events that become visible late. Later ones are not told
+        of.
     :param akinon_conn_id: the Akinon connection.
     :param name: any text that no other such trigger has; None where no other is equal.
     :raises InvalidInput: a parameter is wrong, or this is Airflow 2.

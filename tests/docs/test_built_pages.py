@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import re
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from xml.etree.ElementTree import Element
 
+import msgspec
 import pytest
 
+from airflow_provider_akinon.audit_events.api import Extra, Settings
+from airflow_provider_akinon.audit_events.errors import InvalidInput
+from airflow_provider_akinon.connection_form import FIELDS
 from airflow_provider_akinon.hooks.akinon import AkinonHook
 from airflow_provider_akinon.operators.audit_archive import (
     ReconcileAuditArchiveOperator,
@@ -82,3 +89,90 @@ def test_a_class_and_its_page_lead_to_each_other(pages: Pages, cls: type) -> Non
     assert anchor.lower() in section.get("names", "").replace("\\", "").split()
     linked = {reference.get("refuri", "") for reference in pages["reference"].iter("reference")}
     assert any(each.startswith(f"{name}.xml#") or f"{name}#" in each for each in linked)
+
+
+def rows_of(page: Element, heading: str) -> list[list[str]]:
+    """The cells of the one table of a page whose first column has this heading, without its head."""
+    tables = [
+        [[text_of(cell) for cell in row.findall("entry")] for row in table.iter("row")]
+        for table in page.iter("table")
+    ]
+    [rows] = [rows for rows in tables if rows[0][0] == heading]
+    return rows[1:]
+
+
+@pytest.mark.parametrize("cls", SHELLS)
+def test_each_parameter_is_on_its_page(pages: Pages, cls: type) -> None:
+    """The page has exactly the parameters of the constructor, each with its default, and says which are templated."""
+    page, _ = SHELLS[cls]
+    signature = inspect.signature(cls.__init__).parameters  # type: ignore[misc]
+    rows = rows_of(pages[page], "Parameter")
+
+    assert [(name, default) for name, default, _ in rows] == [
+        (parameter.name, _default(parameter))
+        for parameter in signature.values()
+        if parameter.name not in NO_PARAMETER
+    ]
+    assert {name for name, _, text in rows if text.endswith(" Templated.")} == set(
+        getattr(cls, "template_fields", ())
+    )
+
+
+@pytest.mark.parametrize("cls", SHELLS)
+def test_a_parameter_means_what_its_docstring_says(pages: Pages, cls: type) -> None:
+    """Each meaning on the page is that of the docstring, which the reference shows, too."""
+    page, _ = SHELLS[cls]
+    told = dict(re.findall(r":param (\w+): ((?:.|\n)*?)(?=\n    :|\Z)", cls.__doc__ or ""))
+
+    for name, _, meaning in rows_of(pages[page], "Parameter"):
+        plain = re.sub(r"\s+", " ", re.sub(r"\(templated\)|[`*]", "", told[name]))
+        assert _letters(meaning.removesuffix(" Templated.")) == _letters(plain), name
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"\W", "", text).lower()
+
+
+NO_PARAMETER = ("self", "kwargs")
+
+
+def _default(parameter: inspect.Parameter) -> str:
+    if parameter.default is parameter.empty:
+        return "required"
+    if parameter.name == "deferrable":
+        return "Airflow's [operators] default_deferrable"
+    if isinstance(parameter.default, timedelta):
+        return repr(parameter.default).removeprefix("datetime.")
+    return repr(parameter.default).replace("'", '"')
+
+
+def test_each_field_of_a_connection_is_on_its_page(pages: Pages) -> None:
+    """The connection's page has exactly the extra's fields, each with its label and its default as JSON."""
+    rows = rows_of(pages["connections/akinon"], "Field")
+
+    assert [row[:3] for row in rows] == [
+        [field.name, FIELDS[field.name]["label"], json.dumps(field.default)]
+        for field in msgspec.structs.fields(Extra)
+    ]
+    assert all(meaning for *_, meaning in rows)
+
+
+@pytest.mark.parametrize("field", msgspec.structs.fields(Extra), ids=lambda field: field.name)
+def test_the_bounds_of_a_field_hold(pages: Pages, field: msgspec.structs.FieldInfo) -> None:
+    """What the page says that a number is at least and at most is taken; what lies beyond is refused."""
+    [meaning] = [row[3] for row in rows_of(pages["connections/akinon"], "Field") if row[0] == field.name]
+    told = re.findall(r"(at least|at most|more than) ([\d,]+)(?=[,.])", meaning.rpartition(". ")[2].lower())
+    if not told:
+        assert not {"ge", "gt", "le", "lt"} & set(re.findall(r"(\w+)=", str(field.type)))
+    for bound, number in told:
+        value = int(number.replace(",", ""))
+        assert _is_taken(field.name, value) == (bound != "more than")
+        assert not _is_taken(field.name, value + (1 if bound == "at most" else -1))
+
+
+def _is_taken(name: str, value: float) -> bool:
+    try:
+        Settings.parse(host="shop.example.com", password="key", extra={name: value})
+    except InvalidInput:
+        return False
+    return True
