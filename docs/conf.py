@@ -19,7 +19,7 @@ author = "the contributors"
 copyright = "the contributors; Apache License 2.0"
 version = release = __version__
 
-extensions = ["sphinx.ext.autodoc", "parameters"]
+extensions = ["sphinx.ext.autodoc", "archive", "parameters"]
 exclude_patterns = ["_build", "_ext"]
 default_role = "code"  # docstrings write names in single backticks
 

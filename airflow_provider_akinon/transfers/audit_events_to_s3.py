@@ -50,10 +50,11 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
     """Exports the audit events of a window to S3, proved complete, with a receipt beside each object.
 
     The first export of a window stores its events in one object. Objects are never replaced: a later export stores
-    the events that are new in one more object beside it, ``<name>.late-1.jsonl.gz`` and so on, and writes nothing
-    where there are none. It compares what is stored with what the API gives now. Where stored events were changed at
-    the source, or are no longer returned, it records which in a receipt, and fails. A window without events writes
-    an empty object, and a receipt that proves it. Outlet assets get what is returned as their event's extra.
+    the events that are new in one more object beside it, ``<start>_<end>.late-1.jsonl.gz`` and so on, and writes
+    nothing where there are none. It compares what is stored with what the API gives now. Where stored events were
+    changed at the source, or are no longer returned, it records which in a receipt, and fails. A window without
+    events writes an empty object, and a receipt that proves it. Outlet assets get what is returned as their event's
+    extra.
 
     .. seealso::
         How to use this operator: :ref:`howto/operator:AuditEventsToS3Operator`

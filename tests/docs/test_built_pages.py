@@ -6,14 +6,27 @@ import inspect
 import json
 import re
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from xml.etree.ElementTree import Element
 
 import msgspec
 import pytest
 
 from airflow_provider_akinon.audit_events.api import Extra, Settings
+from airflow_provider_akinon.audit_events.archive import (
+    PROBE_NAME,
+    default_prefix,
+    folder_of_chain,
+    late_key,
+    name_of_window,
+    receipt_schema,
+    seal_key,
+    told_by_key,
+)
 from airflow_provider_akinon.audit_events.errors import InvalidInput
+from airflow_provider_akinon.audit_events.model import Filters, Format, Source, Window
+from airflow_provider_akinon.audit_events.seals import seal_schema
 from airflow_provider_akinon.connection_form import FIELDS
 from airflow_provider_akinon.hooks.akinon import AkinonHook
 from airflow_provider_akinon.operators.audit_archive import (
@@ -33,6 +46,9 @@ pytestmark = [
 ]
 
 Pages = Mapping[str, Element]
+
+SHOP = Source(host="shop.example.com", remote_id=1)
+DAY = Window(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC))
 
 SHELLS = {
     AkinonHook: ("hooks/akinon", "howto/hook"),
@@ -93,12 +109,16 @@ def test_a_class_and_its_page_lead_to_each_other(pages: Pages, cls: type) -> Non
 
 def rows_of(page: Element, heading: str) -> list[list[str]]:
     """The cells of the one table of a page whose first column has this heading, without its head."""
+    [rows] = all_rows_of(page, heading)
+    return rows
+
+
+def all_rows_of(page: Element, heading: str) -> list[list[list[str]]]:
     tables = [
         [[text_of(cell) for cell in row.findall("entry")] for row in table.iter("row")]
         for table in page.iter("table")
     ]
-    [rows] = [rows for rows in tables if rows[0][0] == heading]
-    return rows[1:]
+    return [rows[1:] for rows in tables if rows[0][0] == heading]
 
 
 @pytest.mark.parametrize("cls", SHELLS)
@@ -176,3 +196,53 @@ def _is_taken(name: str, value: float) -> bool:
     except InvalidInput:
         return False
     return True
+
+
+@pytest.mark.parametrize(("number", "schema"), [(0, receipt_schema()), (1, seal_schema())], ids=["receipt", "seal"])
+def test_each_field_of_a_document_is_on_the_page(pages: Pages, number: int, schema: dict[str, Any]) -> None:
+    """The page has exactly the fields of the JSON Schema, at any depth and in its order, each with its type."""
+    rows = all_rows_of(pages["archive-layout"], "Field")[number]
+
+    assert [(name, kind) for name, kind, _ in rows] == list(_fields(schema, schema))
+    assert all(meaning.endswith(".") for *_, meaning in rows)
+
+
+def _fields(schema: dict[str, Any], part: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    for name, field in _resolved(schema, part).get("properties", {}).items():
+        yield above + name, " or ".join(_kind(schema, each) for each in field.get("anyOf", [field]))
+        for each in field.get("anyOf", [field]):
+            yield from _fields(schema, each, f"{above}{name}.")
+            yield from _fields(schema, each.get("items", {}), f"{above}{name}[].")
+
+
+def _resolved(schema: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
+    return schema["$defs"][part["$ref"].rpartition("/")[2]] if "$ref" in part else part
+
+
+def _kind(schema: dict[str, Any], part: dict[str, Any]) -> str:
+    part = _resolved(schema, part)
+    if "enum" in part:
+        return "string"
+    if part["type"] == "array":
+        return f"list of {_kind(schema, part['items'])}s".replace("hashs", "hashes")
+    by_length = {64: "hash", 36: "uuid"}
+    return "time" if part.get("format") == "date-time" else by_length.get(part.get("maxLength", 0), part["type"])
+
+
+def test_the_page_has_every_kind_of_key(pages: Pages) -> None:
+    """Each function that makes keys has an example of its own on the page."""
+    shown = {
+        line for block in pages["archive-layout"].iter("literal_block") for line in (block.text or "").splitlines()
+    }
+    first = f"audit/{name_of_window(DAY, Filters(), UTC, Format.JSONL_GZ)}"
+
+    assert {
+        default_prefix(SHOP),
+        first,
+        f"audit/{name_of_window(DAY, Filters(user=42), UTC, Format.JSONL_GZ)}",
+        late_key(first, 1, Format.JSONL_GZ),
+        folder_of_chain(SHOP, Filters()),
+        seal_key("audit/", folder_of_chain(SHOP, Filters()), 15),
+        f"audit/{PROBE_NAME}",
+    } <= shown
+    assert {first, late_key(first, 1, Format.JSONL_GZ)} <= {told[0] for told in map(told_by_key, shown) if told}

@@ -39,7 +39,9 @@ class SealedReceipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     object: str
     """The key of the object that the receipt is for; of one without object, that of its window's first one."""
     format: Format
+    """The format of the window's objects."""
     window: Window
+    """The window that the receipt is of."""
 
     def __post_init__(self) -> None:
         require_calendar(self.window.start, self.window.end)
@@ -49,7 +51,9 @@ class ListedChain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """A chain of the archive, as it was before anything was sealed beside this seal."""
 
     source: Source
+    """Where the chain's events come from."""
     filters: Filters
+    """What the chain's windows were filtered by; empty where they were not."""
     number: Count
     """Of its newest seal; 0 where it began at the same time."""
     head: Sha256 | None
@@ -65,16 +69,19 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """A seal, version 1 of its schema."""
 
     schema: Literal["airflow-provider-akinon/seal/1"]
+    """``airflow-provider-akinon/seal/1``. Another number stands for other fields."""
     bucket: str
-    """Where it was written, as ``prefix``: in a copy of the archive it says of what."""
+    """The bucket that it was written to. A copy of the archive thereby tells what it is a copy of."""
     prefix: str
     """What the archive's keys begin with; empty, or with a slash at its end."""
     source: Source
+    """Where the events come from; source and filters name the chain."""
     filters: Filters
+    """What the windows were filtered by; empty where they were not."""
     number: Annotated[int, msgspec.Meta(ge=1)]
     """From 1 on, without a hole."""
     previous: Sha256 | None
-    """Of the seal before, None in the first one."""
+    """Of the seal before it, None in the first one."""
     period: Window
     """What was to be sealed: the windows that end in it, and those before that no seal held."""
     receipts: list[SealedReceipt]
@@ -84,15 +91,18 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     gaps: list[Window]
     """What no window of a series covers up to the end of the period, as far as no earlier seal says so."""
     overlaps: list[Window]
-    """What two windows of one format cover, likewise."""
+    """What two windows of one format cover, as far as no earlier seal says so."""
     losses: list[str]
-    """The keys of receipts and objects that earlier seals hold and that were gone, likewise."""
+    """The keys of receipts and objects that earlier seals hold and that were gone, as far as no earlier seal says
+    so."""
     chains: list[ListedChain]
     """All other chains of the archive."""
     provider_version: str
+    """The version of this package."""
     run: Run
+    """The task that wrote the seal."""
     sealed_at: Instant
-    """By the worker's clock."""
+    """When it was written, by the worker's clock."""
     signed_by: str | None
     """The Ed25519 public key in base64, None where it is not signed."""
     signature: str | None
