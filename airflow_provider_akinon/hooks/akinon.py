@@ -28,6 +28,8 @@ from airflow_provider_akinon.connection_form import BEHAVIOUR, widgets
 from airflow_provider_akinon.connections import get_connection
 from airflow_provider_akinon.version_compat import BaseHook, Connection, mask_secret
 
+__all__ = ["AkinonHook"]
+
 LEAST_MASKED = 5
 """Characters of a text that Airflow masks."""
 

@@ -38,6 +38,13 @@ from airflow_provider_akinon.task_run import (
 )
 from airflow_provider_akinon.version_compat import AirflowFailException, AirflowSkipException, BaseOperator, Context
 
+__all__ = [
+    "ReconcileAuditArchiveOperator",
+    "SealAuditArchiveOperator",
+    "VerifyAuditArchiveOperator",
+    "export_again_kwargs",
+]
+
 SHOWN = 20
 """Of what is wrong, as much goes to XCom and into a failure's message; the log has all."""
 

@@ -33,6 +33,8 @@ from airflow_provider_akinon.version_compat import (
     conf,
 )
 
+__all__ = ["AuditEventsSensor"]
+
 _STATE_KEY = "akinon-sighting"
 _SAY_AGAIN = timedelta(hours=1)
 """How long a poking sensor keeps quiet where it sees nothing new."""

@@ -45,6 +45,8 @@ from airflow_provider_akinon.task_run import (
 )
 from airflow_provider_akinon.version_compat import Asset, AssetAlias, BaseOperator, Context
 
+__all__ = ["AuditEventsToS3Operator"]
+
 
 class AuditEventsToS3Operator(Killable, BaseOperator):
     """Exports the audit events of a window to S3, proved complete, with a receipt beside each object.

@@ -41,6 +41,8 @@ from airflow_provider_akinon.hooks.akinon import AkinonHook, settings_of
 from airflow_provider_akinon.task_run import has_asset_watchers
 from airflow_provider_akinon.version_compat import BaseEventTrigger
 
+__all__ = ["AuditEventsArrivedTrigger", "AuditEventsTrigger"]
+
 MOST_FAILURES = 5
 """Looks that may fail in a row before a trigger ends: with the pauses between them half a minute."""
 FIRST_PAUSE = 2.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import re
@@ -28,6 +29,7 @@ from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.audit_events.model import Filters, Format, Source, Window
 from airflow_provider_akinon.audit_events.seals import seal_schema
 from airflow_provider_akinon.connection_form import FIELDS
+from airflow_provider_akinon.get_provider_info import get_provider_info
 from airflow_provider_akinon.hooks.akinon import AkinonHook
 from airflow_provider_akinon.operators.audit_archive import (
     ReconcileAuditArchiveOperator,
@@ -38,7 +40,7 @@ from airflow_provider_akinon.sensors.audit_events import AuditEventsSensor
 from airflow_provider_akinon.task_run import has_asset_watchers
 from airflow_provider_akinon.transfers.audit_events_to_s3 import AuditEventsToS3Operator
 from airflow_provider_akinon.triggers.audit_events import AuditEventsArrivedTrigger
-from tests.support.paths import ROOT
+from tests.support.paths import DOCS, EXAMPLES, ROOT
 
 pytestmark = [
     pytest.mark.xdist_group("pages"),
@@ -246,3 +248,63 @@ def test_the_page_has_every_kind_of_key(pages: Pages) -> None:
         f"audit/{PROBE_NAME}",
     } <= shown
     assert {first, late_key(first, 1, Format.JSONL_GZ)} <= {told[0] for told in map(told_by_key, shown) if told}
+
+
+PACKAGE = "airflow_provider_akinon"
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for path in (ROOT / PACKAGE).rglob("*.py")
+}
+
+
+def documented(pages: Pages) -> set[str]:
+    """The full names of all that the pages describe."""
+    return {signature.get("ids", "") for page in pages.values() for signature in page.iter("desc_signature")}
+
+
+def shells() -> list[str]:
+    """The modules that Airflow is told of."""
+    info = get_provider_info()
+    by_kind = [each for kind in ("hooks", "operators", "sensors", "triggers") for each in info[kind]]
+    return [module for each in by_kind for module in each["python-modules"]] + [
+        each["python-module"] for each in info["transfers"]
+    ]
+
+
+@pytest.mark.parametrize("module", shells())
+def test_the_reference_has_all_that_a_shell_offers(pages: Pages, module: str) -> None:
+    """Each name in a shell's ``__all__`` is in the reference, and nothing else of the shell is documented."""
+    loaded = importlib.import_module(module)
+    names = {f"{module}.{name}" for name in loaded.__all__}
+    reference = {signature.get("ids") for signature in pages["reference"].iter("desc_signature")}
+
+    assert names <= reference
+    assert {name for name in documented(pages) if name.rpartition(".")[0] == module} == names
+    assert {cls.__name__ for cls in SHELLS if cls.__module__ == module} <= set(loaded.__all__)
+
+
+def test_what_is_documented_is_in_a_face(pages: Pages) -> None:
+    """Each documented class or function is one that its module's or room's ``__all__`` names, or an error."""
+    seen = set()
+    for name in documented(pages):
+        module, attribute = name.rpartition(".")[::2]
+        if module in MODULES:
+            loaded = importlib.import_module(module)
+            named = getattr(loaded, "__all__", None) or [each for each in vars(loaded) if not each.startswith("_")]
+            assert attribute in named, name
+            seen.add(module)
+    assert {f"{PACKAGE}.audit_events.{room}" for room in ("api", "archive", "seals", "verification")} <= seen
+
+
+def test_what_the_pages_import_is_documented(pages: Pages) -> None:
+    """Each name that a page, README or an example DAG imports from the package is in the reference."""
+    texts = [path.read_text() for path in (*DOCS.rglob("*.rst"), ROOT / "README.md", *EXAMPLES.glob("*.py"))]
+    imported = set()
+    for text in texts:
+        for module, listed, several in re.findall(
+            rf"from ({PACKAGE}[\w.]*) import (?:(\w[\w, ]*)|\(([^)]*)\))", text
+        ):
+            imported |= {f"{module}.{name}" for name in re.findall(r"\w+", listed or several)}
+
+    assert len(imported) >= 9
+    assert imported <= documented(pages)
