@@ -1,4 +1,4 @@
-"""Triggers: waiting for a window without a worker, and telling of new events to whom watches an asset.
+"""Triggers that wait for a window without a worker, and that announce new events to the watchers of an asset.
 
 Thin shells around `watching`. Requests and the lookup of the connection run in threads of their own, so
 that the triggerer's event loop never waits; only the connection's id is serialized. What passes is tried again, a
@@ -229,9 +229,9 @@ class AuditEventsArrivedTrigger(BaseEventTrigger):
     state is whose. Where two assets watch the same events, ``name`` makes their triggers differ.
 
     Where Airflow keeps state for assets (3.3), a restarted triggerer goes on where it was: it misses nothing, and
-    tells nothing twice, except after a kill between the telling and the note that it was told; the repeat has the
-    same ``batch_id``. Elsewhere, and where two assets share it, it starts from ``since`` again, and tells again of
-    everything since.
+    announces each batch once. Only if it is killed before it notes an announcement does it announce the batch again,
+    with the same ``batch_id``. Elsewhere, and where two assets share it, it starts from ``since`` again, and tells
+    again of everything since.
 
     .. seealso::
         How to use this trigger: :ref:`howto/trigger:AuditEventsArrivedTrigger`
