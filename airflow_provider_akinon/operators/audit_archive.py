@@ -50,7 +50,7 @@ SHOWN = 20
 
 
 class SealAuditArchiveOperator(Killable, BaseOperator):
-    """Seals what was exported up to the end of a period: one more seal on the chain of each source and filters.
+    """Seals the exports up to the end of a period, by one more seal on the chain of each source and filters.
 
     A seal holds the SHA-256 of each receipt that no seal holds yet, late exports of earlier windows among them, and
     of the seal before it. Keep the returned heads outside the bucket: only they can show that the newest seals are
@@ -158,7 +158,7 @@ class SealAuditArchiveOperator(Killable, BaseOperator):
 
 
 class VerifyAuditArchiveOperator(Killable, BaseOperator):
-    """Reads an archive again and fails where anything is wrong: see the documentation for what it finds.
+    """Reads an archive again, and fails if anything is wrong.
 
     .. seealso::
         How to use this operator: :ref:`howto/operator:VerifyAuditArchiveOperator`

@@ -90,11 +90,11 @@ class StoredObject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     key: str
     """The object's key."""
     size: Count
-    """Its bytes."""
+    """Its size in bytes."""
     sha256: Sha256
-    """Of its bytes."""
+    """The SHA-256 of its bytes."""
     content_sha256: Sha256
-    """Of its events as JSON Lines, uncompressed: the same in every format and with every compressor."""
+    """The SHA-256 of its events as JSON Lines, uncompressed: the same in every format and with every compressor."""
     version_id: str | None
     """S3's version of it, None where the bucket kept none. In a copy of the archive the versions are others."""
 
@@ -131,7 +131,7 @@ class ChangedEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """A stored event that the API gives otherwise by now."""
 
     uuid: Uuid
-    """The event's."""
+    """The event's uuid."""
     fields: list[str]
     """The names of the fields that changed; ``user.pk`` where it is another user, or none, or was none."""
 
@@ -155,21 +155,21 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The policy by which parts of the records were removed, None where they are as the API wrote them."""
     counts: Counts
     uuids_sha256: Sha256 | None
-    """Of the object's uuids in its order, by timestamp and uuid, each followed by a line feed; None in a record of
-    changes."""
+    """The SHA-256 of the object's uuids in its order, by timestamp and uuid, each followed by a line feed; None in a
+    record of changes."""
     window_uuids: Sha256
-    """Of the uuids of all objects of the window up to this receipt, in whatever order: the sum of the SHA-256 of
-    each, modulo 2^256, in hex."""
+    """The sum of the SHA-256 of each uuid in all objects of the window up to this receipt, modulo 2^256, in hex. It
+    is the same in every order."""
     first_timestamp: Instant | None
-    """Of the object's first event, None where there is none."""
+    """The timestamp of the object's first event, None where there is none."""
     last_timestamp: Instant | None
-    """Of the object's last event, None where there is none."""
+    """The timestamp of the object's last event, None where there is none."""
     object: StoredObject | None
     """The object that the receipt is for, None in a record of changes."""
     changed: list[ChangedEvent]
-    """The stored events that were newly seen to be given otherwise, in the order of uuids."""
+    """The stored events that the API was newly seen to give with other content, in the order of uuids."""
     vanished: list[Uuid]
-    """The uuids of stored events that were newly seen to be no longer returned, in order."""
+    """The uuids of stored events that the API was newly seen to give no longer, in order."""
     provider_version: str
     """The version of this package."""
     run: Run
