@@ -5,8 +5,11 @@ directory of its own, unless the caller names one. No inventory of another proje
 """
 
 import os
+import sys
 import tempfile
+from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-docs-"))
 
 from airflow_provider_akinon import __version__
@@ -16,8 +19,8 @@ author = "the contributors"
 copyright = "the contributors; Apache License 2.0"
 version = release = __version__
 
-extensions = ["sphinx.ext.autodoc"]
-exclude_patterns = ["_build"]
+extensions = ["sphinx.ext.autodoc", "archive", "parameters"]
+exclude_patterns = ["_build", "_ext"]
 default_role = "code"  # docstrings write names in single backticks
 
 autodoc_member_order = "bysource"

@@ -28,6 +28,8 @@ from airflow_provider_akinon.connection_form import BEHAVIOUR, widgets
 from airflow_provider_akinon.connections import get_connection
 from airflow_provider_akinon.version_compat import BaseHook, Connection, mask_secret
 
+__all__ = ["AkinonHook"]
+
 LEAST_MASKED = 5
 """Characters of a text that Airflow masks."""
 
@@ -66,8 +68,11 @@ def _mask(*secrets: str) -> None:
 class AkinonHook(BaseHook):
     """Reads the audit log of an Akinon Commerce shop.
 
+    .. seealso::
+        How to use this hook: :ref:`howto/hook:AkinonHook`
+
     :param akinon_conn_id: the connection. Host and API key (as the password) are required; the extra's fields are
-        those of `airflow_provider_akinon.audit_events.settings.Extra`.
+        those of `airflow_provider_akinon.audit_events.api.Extra`.
     """
 
     conn_name_attr = "akinon_conn_id"

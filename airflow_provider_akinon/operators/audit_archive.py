@@ -39,16 +39,26 @@ from airflow_provider_akinon.task_run import (
 )
 from airflow_provider_akinon.version_compat import AirflowFailException, AirflowSkipException, BaseOperator, Context
 
+__all__ = [
+    "ReconcileAuditArchiveOperator",
+    "SealAuditArchiveOperator",
+    "VerifyAuditArchiveOperator",
+    "export_again_kwargs",
+]
+
 SHOWN = 20
 """Of what is wrong, as much goes to XCom and into a failure's message; the log has all."""
 
 
 class SealAuditArchiveOperator(Killable, BaseOperator):
-    """Seals what was exported up to the end of a period: one more seal on the chain of each source and filters.
+    """Seals the exports up to the end of a period, by one more seal on the chain of each source and filters.
 
     A seal holds the SHA-256 of each receipt that no seal holds yet, late exports of earlier windows among them, and
     of the seal before it. Keep the returned heads outside the bucket: only they can show that the newest seals are
     gone. A period that is sealed already, with nothing new in it, is left alone.
+
+    .. seealso::
+        How to use this operator: :ref:`howto/operator:SealAuditArchiveOperator`
 
     :param start: the period's start, as an aware datetime or ISO 8601 text with an offset (templated). Without
         ``start`` and ``end``, the period is the run's data interval.
@@ -149,7 +159,10 @@ class SealAuditArchiveOperator(Killable, BaseOperator):
 
 
 class VerifyAuditArchiveOperator(Killable, BaseOperator):
-    """Reads an archive again and fails where anything is wrong: see the documentation for what it finds.
+    """Reads an archive again, and fails if anything is wrong.
+
+    .. seealso::
+        How to use this operator: :ref:`howto/operator:VerifyAuditArchiveOperator`
 
     :param start: verify windows from here on, as an aware datetime or ISO 8601 text with an offset; None for all
         (templated). What a series leaves out between its windows is a gap.
@@ -222,6 +235,9 @@ class ReconcileAuditArchiveOperator(Killable, BaseOperator):
     One small request for each window. A window whose count is not what its last receipt tells is mended by exporting
     it again: here with ``repair=True``, or by mapped tasks, for which `export_again_kwargs` makes the arguments. That
     stores what came late in an object of its own, and records what has vanished at the source, which stays stored.
+
+    .. seealso::
+        How to use this operator: :ref:`howto/operator:ReconcileAuditArchiveOperator`
 
     :param start: windows that end after it, as an aware datetime or ISO 8601 text with an offset (templated). Without
         ``start`` and ``end``, the run's data interval.

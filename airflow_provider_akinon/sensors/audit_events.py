@@ -33,6 +33,8 @@ from airflow_provider_akinon.version_compat import (
     conf,
 )
 
+__all__ = ["AuditEventsSensor"]
+
 _STATE_KEY = "akinon-sighting"
 _SAY_AGAIN = timedelta(hours=1)
 """How long a poking sensor keeps quiet where it sees nothing new."""
@@ -44,15 +46,20 @@ class AuditEventsSensor(Killable, BaseSensorOperator):
     With ``settled_for``, until the window's end has passed and its count has not moved for so long: put it before
     an export, since events become visible late.
 
+    .. seealso::
+        How to use this sensor: :ref:`howto/sensor:AuditEventsSensor`
+
     :param start: the window's start, as an aware datetime or ISO 8601 text with an offset (templated). Without
         ``start`` and ``end``, the window is the run's data interval, or its partition.
     :param end: the window's end, not part of it, as ``start``; it may lie in the future (templated).
-    :param filters: any of ``user``, ``content_type`` and ``object_id``, as integers (templated).
-    :param min_events: how many events to wait for; 1 by default, and 0 with ``settled_for``: a quiet day settles too.
+    :param filters: any of ``user``, ``content_type`` and ``object_id``, as integers, such as ``{"user": 42}``
+        (templated).
+    :param min_events: how many events to wait for; None for 1, and with ``settled_for`` for 0, since a quiet day
+        settles too.
     :param settled_for: how long the count must not have moved, counted from the window's end at the earliest. In
         ``mode="reschedule"`` it needs Airflow 3.3 or later.
     :param max_lateness: a window that ended longer ago has settled at the first poke, so that a backfill does not
-        wait; 24 hours by default.
+        wait.
     :param partition_period: how long a partition is, where the run is for a partition and has no data interval.
     :param partition_timezone: the IANA time zone of a partition's days.
     :param deferrable: wait in the triggerer, and not on a worker; by default as Airflow's configuration says.

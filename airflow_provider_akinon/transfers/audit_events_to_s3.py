@@ -45,26 +45,33 @@ from airflow_provider_akinon.task_run import (
 )
 from airflow_provider_akinon.version_compat import Asset, AssetAlias, BaseOperator, Context
 
+__all__ = ["AuditEventsToS3Operator"]
+
 
 class AuditEventsToS3Operator(Killable, BaseOperator):
     """Exports the audit events of a window to S3, proved complete, with a receipt beside each object.
 
     The first export of a window stores its events in one object. Objects are never replaced: a later export stores
-    the events that are new in one more object beside it, ``<name>.late-1.jsonl.gz`` and so on, and writes nothing
-    where there are none. It compares what is stored with what the API gives now. Where stored events were changed at
-    the source, or are no longer returned, it records which in a receipt, and fails. A window without events writes
-    an empty object, and a receipt that proves it. Outlet assets get what is returned as their event's extra.
+    the events that are new in one more object beside it, ``<start>_<end>.late-1.jsonl.gz`` and so on, and writes
+    nothing where there are none. It compares what is stored with what the API gives now. Where stored events were
+    changed at the source, or are no longer returned, it records which in a receipt, and fails. A window without
+    events writes an empty object, and a receipt that proves it. Outlet assets get what is returned as their event's
+    extra.
+
+    .. seealso::
+        How to use this operator: :ref:`howto/operator:AuditEventsToS3Operator`
 
     :param start: the window's start, as an aware datetime or ISO 8601 text with an offset (templated). Without
         ``start`` and ``end``, the window is the run's data interval, or its partition.
     :param end: the window's end, not part of it, as ``start``; not in the future (templated).
-    :param filters: any of ``user``, ``content_type`` and ``object_id``, as integers (templated).
+    :param filters: any of ``user``, ``content_type`` and ``object_id``, as integers, such as ``{"user": 42}``
+        (templated).
     :param s3_bucket: the bucket (templated); None for ``service_config.s3.bucket_name`` of the AWS connection.
-    :param s3_key: the object's whole key, or an ``s3://bucket/key`` URL without ``s3_bucket`` (templated).
-    :param s3_key_prefix: instead of ``s3_key``: the key is
-        ``<s3_key_prefix>/date=YYYY-MM-DD/<start>_<end>….<format>`` (templated). By default it names the host and the
-        remote id.
-    :param file_format: ``jsonl.gz``, ``jsonl``, or ``parquet`` (which needs the extra ``[parquet]``).
+    :param s3_key: the first object's whole key, or an ``s3://bucket/key`` URL without ``s3_bucket`` (templated). A
+        name for late events, such as one that ends in ``.late-1``, is refused.
+    :param s3_key_prefix: what the key begins with, in place of ``s3_key`` (templated); None for
+        ``akinon/audit-events/<host>/remote/<remote_id>``, where the id may be ``none``.
+    :param file_format: ``"jsonl.gz"``, ``"jsonl"`` or ``"parquet"``; the last needs the extra ``[parquet]``.
     :param redact: ``"credentials"``, which removes passwords, cookies, tokens and card data; or a dict of further
         paths, such as ``{"user.email": "mask"}``, with ``drop``, ``mask`` or ``hmac``; None stores records verbatim.
     :param redact_key_conn_id: the connection whose password is the key of ``hmac`` (templated).
@@ -80,7 +87,8 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
     :param on_source_change: ``"fail"`` fails the task for good where stored events were changed at the source, or are
         no longer returned, after what is new was stored; ``"warn"`` lets it pass. What the API knows of a user today
         is no such change, but for ``user.pk``.
-    :param only_again: fail where nothing of the window is stored yet, as ``export_again_kwargs`` asks for.
+    :param only_again: fail, before anything is read, where nothing of the window is stored yet; `export_again_kwargs`
+        sets it.
     :returns: ``bucket``; ``key``, ``sha256``, ``content_sha256`` (of the uncompressed lines), ``receipt`` (its key)
         and ``receipt_sha256`` of the window's first object; ``objects``, a list of all, each with ``key``, ``count``,
         ``bytes``, ``sha256`` and ``receipt``; ``count`` (events) and ``bytes`` of them together; ``window``

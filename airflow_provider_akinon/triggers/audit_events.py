@@ -1,4 +1,4 @@
-"""Triggers: waiting for a window without a worker, and telling of new events to whom watches an asset.
+"""Triggers that wait for a window without a worker, and that announce new events to the watchers of an asset.
 
 Thin shells around `watching`. Requests and the lookup of the connection run in threads of their own, so
 that the triggerer's event loop never waits; only the connection's id is serialized. What passes is tried again, a
@@ -40,6 +40,8 @@ from airflow_provider_akinon.connections import get_connection
 from airflow_provider_akinon.hooks.akinon import AkinonHook, settings_of
 from airflow_provider_akinon.task_run import has_asset_watchers
 from airflow_provider_akinon.version_compat import BaseEventTrigger
+
+__all__ = ["AuditEventsArrivedTrigger", "AuditEventsTrigger"]
 
 MOST_FAILURES = 5
 """Looks that may fail in a row before a trigger ends: with the pauses between them half a minute."""
@@ -227,14 +229,18 @@ class AuditEventsArrivedTrigger(BaseEventTrigger):
     state is whose. Where two assets watch the same events, ``name`` makes their triggers differ.
 
     Where Airflow keeps state for assets (3.3), a restarted triggerer goes on where it was: it misses nothing, and
-    tells nothing twice, except after a kill between the telling and the note that it was told; the repeat has the
-    same ``batch_id``. Elsewhere, and where two assets share it, it starts from ``since`` again, and tells again of
-    everything since.
+    announces each batch once. Only if it is killed before it notes an announcement does it announce the batch again,
+    with the same ``batch_id``. Elsewhere, and where two assets share it, it starts from ``since`` again, and tells
+    again of everything since.
+
+    .. seealso::
+        How to use this trigger: :ref:`howto/trigger:AuditEventsArrivedTrigger`
 
     :param since: tell of events from then on: an aware datetime, or ISO 8601 text with an offset.
     :param filters: any of ``user``, ``content_type`` and ``object_id``, as integers.
     :param poll_interval: seconds between two looks; at least 1.
-    :param overlap: seconds to look back, for events that become visible late.
+    :param overlap: seconds to look back at each look, for events that become visible late. Later ones are not told
+        of.
     :param akinon_conn_id: the Akinon connection.
     :param name: any text that no other such trigger has; None where no other is equal.
     :raises InvalidInput: a parameter is wrong, or this is Airflow 2.

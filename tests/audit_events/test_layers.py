@@ -166,7 +166,7 @@ def test_faces_name_what_is_used() -> None:
         for each in imports_of(path)
         if not (path.is_relative_to(HOUSE) and room_of(path) == each.room)
     }
-    pages = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.rst"))
+    pages = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.rst"))
     for room in ARROWS:
         face = importlib.import_module(f"{PROTOCOL}.{room}")
         for name in getattr(face, "__all__", ()):

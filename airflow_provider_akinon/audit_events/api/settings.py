@@ -42,26 +42,31 @@ class Extra(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The connection's extra, with its defaults. Numbers and booleans may come as text."""
 
     remote_id: Annotated[int, Meta(ge=0)] | None = 1
-    """The number in the path ``/api/v1/remote/{remote_id}/data-warehouse/`` of Omnitron's host, which the connection
-    has to write; None, written ``none`` or ``no-remote-id``, for ``/api/v1/data-warehouse/`` of a Commerce host."""
+    """The number in the path of the API's base URL, ``/api/v1/remote/<remote_id>/data-warehouse``. ``"none"`` or
+    ``"no-remote-id"`` says that the path is ``/api/v1/data-warehouse``; in Python it is None."""
     auth_scheme: Annotated[str, Meta(pattern=r"^[!-~]*$")] = "Token"
-    """The word before the key in the Authorization header; ``bare-key``, ``none`` or ``""`` sends the bare key."""
+    """The word before the key in the Authorization header; ``"bare-key"``, ``"none"`` or ``""`` sends the bare
+    key."""
     timeout: Annotated[float, Meta(gt=0, le=3600)] = 30.0
-    """Seconds that a request may take, from its start to the last byte of its answer."""
+    """Seconds that a request may take, from its start to the last byte of its answer, redirects included. To connect,
+    10 at most."""
     page_size: Annotated[int, Meta(ge=1, le=100_000)] = 100
     """Events asked for in one request; the API may give fewer."""
     max_concurrency: Annotated[int, Meta(ge=1, le=64)] = 4
     """Most requests that one process has in flight at a time."""
     requests_per_second: Annotated[float, Meta(gt=0)] | None = None
-    """Most requests a second; None for no limit of our own."""
+    """Most requests a second of one process; ``null`` for no limit of our own."""
     verify: bool | str = True
-    """Whether to verify the server's certificate, or the path of a file of CA certificates."""
+    """Whether to verify the server's certificate, or the path of a file of CA certificates in PEM form that is on
+    every worker."""
     proxies: dict[str, str] | None = None
-    """Proxies by scheme, as `requests` takes them."""
+    """Proxies by scheme, such as ``{"https": "http://user:password@proxy.example.com:3128"}``."""
     secret_headers: dict[str, str] | None = None
-    """Further HTTP headers of each request, by name; their values are secret."""
+    """Further HTTP headers of each request, such as a WAF in front of the API wants: ``{"X-WAF-Token": "…"}``. Their
+    values are secret, and masked as the key is."""
     allow_http: bool = False
-    """Whether the key may go over unencrypted http to a host other than this machine."""
+    """Whether the key may travel unencrypted, by http, to a host other than the worker itself. To loopback it always
+    may."""
 
     def __repr__(self) -> str:
         # A proxy's URL can hold a password, and a key may have been typed into the wrong field.

@@ -71,59 +71,67 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     api_before: Count
     """What the API counted in the window when the reading began."""
     api_after: Count
-    """What the API counted in the window after the last event was read: the proof. Where an object got its receipt
-    by a later task, without what that task had yet to store. So, in each receipt, all that the window's objects hold
-    by then, less what has vanished."""
+    """What the API counted in the window after the last event was read: the proof. It is ``window`` less
+    ``vanished``: a task that writes the receipt of another task's object leaves out the events that it has yet to
+    store itself."""
     uuids: Count
-    """Different uuids in the object."""
+    """Different uuids in the object, counted one by one; 0 in a record of changes."""
     lines: Count
-    """Events in the object: lines, or rows."""
+    """Events in the object: its lines, or rows. The same as ``uuids``."""
     window: Count
     """Events in all objects of the window, up to this receipt."""
     vanished: Count
-    """Of those, how many the API no longer returned."""
+    """Of these, how many the API no longer returned, newly seen or not."""
 
 
 class StoredObject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The object that the receipt is for."""
 
     key: str
+    """The object's key."""
     size: Count
-    """Bytes."""
+    """Its size in bytes."""
     sha256: Sha256
-    """Of the object's bytes."""
+    """The SHA-256 of its bytes."""
     content_sha256: Sha256
-    """Of its events as JSON Lines, uncompressed: the same in every format and with every compressor."""
+    """The SHA-256 of its events as JSON Lines, uncompressed: the same in every format and with every compressor."""
     version_id: str | None
-    """S3's version of it, where the bucket keeps versions."""
+    """S3's version of it, None where the bucket kept none. In a copy of the archive the versions are others."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How parts of the records were removed."""
 
     policy: Literal["credentials"]
+    """The policy's name."""
     version: Count
+    """The policy's version: a later one may find more."""
     paths: dict[str, Literal["drop", "mask", "hmac"]]
-    """What was done to which fields besides."""
+    """The paths that were added to it, each with ``drop``, ``mask`` or ``hmac``."""
     key_id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")] | None
-    """Which key made the pseudonyms, None where there are none."""
+    """Tells keys of pseudonyms apart; None where there are no pseudonyms."""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The task that wrote the receipt."""
 
     dag_id: str | None
+    """Its DAG."""
     task_id: str | None
+    """Its id in the DAG."""
     run_id: str | None
+    """The DAG's run."""
     map_index: int | None
     """Which of a mapped task's instances it is, from 0; -1 where the task is not mapped."""
     try_number: int | None
+    """Which of its tries it is, from 1."""
 
 
 class ChangedEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A stored event that the API gives otherwise by now."""
 
     uuid: Uuid
+    """The event's uuid."""
     fields: list[str]
     """The names of the fields that changed; ``user.pk`` where it is another user, or none, or was none."""
 
@@ -132,38 +140,47 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A receipt, version 1 of its schema."""
 
     schema: Literal["airflow-provider-akinon/receipt/1"]
+    """``airflow-provider-akinon/receipt/1``. Another number stands for other fields."""
     window: Window
+    """The time that was asked for: from ``start`` on, and before ``end``."""
     filters: Filters
     """What was asked for besides the window; empty where everything was."""
     source: Source
+    """Where the events come from."""
     partition_timezone: str | None
     """The IANA time zone of the date in the object's key; None where the author gave the whole key."""
     format: Format
+    """``jsonl.gz``, ``jsonl`` or ``parquet``."""
     redaction: Policy | None
-    """The policy by which parts of the records were removed, None where they are verbatim."""
+    """The policy by which parts of the records were removed, None where they are as the API wrote them."""
     counts: Counts
     uuids_sha256: Sha256 | None
-    """Of the object's uuids in its order, by timestamp and uuid, each followed by a line feed; None without one."""
+    """The SHA-256 of the object's uuids in its order, by timestamp and uuid, each followed by a line feed; None in a
+    record of changes."""
     window_uuids: Sha256
-    """Of the uuids of all objects of the window up to this receipt, in whatever order: the sum of the SHA-256 of
-    each, modulo 2^256, in hex."""
+    """The sum of the SHA-256 of each uuid in all objects of the window up to this receipt, modulo 2^256, in hex. It
+    is the same in every order."""
     first_timestamp: Instant | None
-    """Of the first event, None where there is none; ``last_timestamp`` likewise."""
+    """The timestamp of the object's first event, None where there is none."""
     last_timestamp: Instant | None
+    """The timestamp of the object's last event, None where there is none."""
     object: StoredObject | None
-    """None in a receipt that only records what changed or vanished."""
+    """The object that the receipt is for, None in a record of changes."""
     changed: list[ChangedEvent]
-    """The stored events that were newly seen to be given otherwise, in the order of uuids."""
+    """The stored events that the API was newly seen to give with other content, in the order of uuids."""
     vanished: list[Uuid]
-    """The uuids of stored events that were newly seen to be no longer returned, in order."""
+    """The uuids of stored events that the API was newly seen to give no longer, in order."""
     provider_version: str
+    """The version of this package."""
     run: Run
+    """The task that wrote the receipt."""
     verified_at: Instant
-    """When the closing count proved the window complete, by the worker's clock."""
+    """When ``counts.api_after`` came, which proved the window complete; by the worker's clock."""
     previous: list[Sha256]
     """The SHA-256 of the window's receipt before this one, or of several where two tasks wrote one at once; empty in
     the first."""
     not_proved: list[str]
+    """What the receipt does not prove, in words."""
 
     def __post_init__(self) -> None:
         require_calendar(

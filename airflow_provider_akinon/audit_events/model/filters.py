@@ -24,8 +24,11 @@ class Filters(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
     """
 
     user: int | None = None
+    """The ``pk`` of an event's ``user``; left out where it was not asked for."""
     content_type: int | None = None
+    """The event's field of that name, likewise."""
     object_id: int | None = None
+    """The event's field of that name, likewise."""
 
     @classmethod
     def parse(cls, given: object) -> Filters:

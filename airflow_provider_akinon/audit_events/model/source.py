@@ -19,8 +19,9 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Where events come from; as text ``shop.example.com/remote/1``, in which an API without an id has ``none``."""
 
     host: Host
+    """The API's host, with its port where that is not the usual one."""
     remote_id: int | None
-    """None where the API's path has no id."""
+    """The account, by the number in the API's path; None where that has none."""
 
     def __str__(self) -> str:
         return f"{self.host}/remote/{'none' if self.remote_id is None else self.remote_id}"

@@ -110,7 +110,9 @@ class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     start: Instant
+    """The first instant in it."""
     end: Instant
+    """The first instant after it."""
 
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "start", parse_instant("start", self.start))

@@ -35,11 +35,13 @@ class SealedReceipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """A receipt that a seal holds."""
 
     receipt: Sha256
-    """Of the receipt's bytes; its key tells it too."""
+    """The SHA-256 of the receipt's bytes; its key holds it too."""
     object: str
-    """The key of the object that the receipt is for; of one without object, that of its window's first one."""
+    """The key of the receipt's object; for a record of changes, that of its window's first object."""
     format: Format
+    """The format of the window's objects."""
     window: Window
+    """The window that the receipt is of."""
 
     def __post_init__(self) -> None:
         require_calendar(self.window.start, self.window.end)
@@ -49,11 +51,13 @@ class ListedChain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """A chain of the archive, as it was before anything was sealed beside this seal."""
 
     source: Source
+    """Where the chain's events come from."""
     filters: Filters
+    """What the chain's windows were filtered by; empty where they were not."""
     number: Count
-    """Of its newest seal; 0 where it began at the same time."""
+    """The number of its newest seal; 0 where it began at the same time."""
     head: Sha256 | None
-    """Of its newest seal, None where there was none."""
+    """The SHA-256 of its newest seal, None where there was none."""
 
     @property
     def name(self) -> ChainName:
@@ -65,38 +69,43 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """A seal, version 1 of its schema."""
 
     schema: Literal["airflow-provider-akinon/seal/1"]
+    """``airflow-provider-akinon/seal/1``. Another number stands for other fields."""
     bucket: str
-    """Where it was written, as ``prefix``: in a copy of the archive it says of what."""
+    """The bucket that it was written to. A copy of the archive thereby tells what it is a copy of."""
     prefix: str
     """What the archive's keys begin with; empty, or with a slash at its end."""
     source: Source
+    """Where the events come from; source and filters name the chain."""
     filters: Filters
+    """What the windows were filtered by; empty where they were not."""
     number: Annotated[int, msgspec.Meta(ge=1)]
-    """From 1 on, without a hole."""
+    """The seal's number in its chain, from 1 on, without a hole."""
     previous: Sha256 | None
-    """Of the seal before, None in the first one."""
+    """The SHA-256 of the seal before it, None in the first one."""
     period: Window
-    """What was to be sealed: the windows that end in it, and those before that no seal held."""
+    """The time that was to be sealed: the windows that end in it, and earlier ones that no seal held."""
     receipts: list[SealedReceipt]
-    """In the order of their windows."""
+    """The receipts that the seal holds, in the order of their windows."""
     additions: list[Sha256]
-    """Those of them whose windows begin in time that was sealed before."""
+    """The receipts among these whose windows begin in time that was sealed before."""
     gaps: list[Window]
-    """What no window of a series covers up to the end of the period, as far as no earlier seal says so."""
+    """The time that no window of a series covers up to the end of the period, unless an earlier seal says so."""
     overlaps: list[Window]
-    """What two windows of one format cover, likewise."""
+    """The time that two windows of one format cover, unless an earlier seal says so."""
     losses: list[str]
-    """The keys of receipts and objects that earlier seals hold and that were gone, likewise."""
+    """The keys of receipts and objects that earlier seals hold and that were gone, unless an earlier seal says so."""
     chains: list[ListedChain]
     """All other chains of the archive."""
     provider_version: str
+    """The version of this package."""
     run: Run
+    """The task that wrote the seal."""
     sealed_at: Instant
-    """By the worker's clock."""
+    """When it was written, by the worker's clock."""
     signed_by: str | None
     """The Ed25519 public key in base64, None where it is not signed."""
     signature: str | None
-    """Of the seal's bytes with null in this place, in base64."""
+    """The signature of the seal's bytes with null in this place, in base64."""
 
     def __post_init__(self) -> None:
         spans = (self.period, *self.gaps, *self.overlaps)
