@@ -13,7 +13,7 @@ import json
 import os
 import re
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
@@ -125,7 +125,7 @@ class Settings:
         """
         problems: list[str] = []
         options = _parse_extra(extra, problems)
-        base_url = _parse_host(host, port, options.allow_http, problems)
+        base_url = _parse_host(host, port, problems, allow_http=options.allow_http)
         key = (password or "").strip()
         if not key:
             problems.append("Password is empty; put the API key there")
@@ -233,47 +233,76 @@ def _from_json(text: str) -> object:
         return None
 
 
-def _parse_host(host: str | None, port: int | None, allow_http: bool, problems: list[str]) -> str:
+def _parse_host(host: str | None, port: int | None, problems: list[str], *, allow_http: bool) -> str:
+    """Return the origin that Host and Port name, no text where Host names none."""
     text = (host or "").strip()
-    if not text.strip("/"):
-        problems.append("Host is empty; put the API's host there, such as shop.example.com")
+    problem = _problem_of_text(text)
+    url = None if problem else _split(text)
+    if url is None:
+        problems.append(problem or _no_host(text))
         return ""
-    if not text.isascii():
+    if url.scheme not in ("https", "http"):
+        problems.append("Host has a scheme that is neither https nor http; use https")
+    if problem := _problem_of_name(url, text):
+        problems.append(problem)
+        return ""
+    if url.path.strip("/") or url.query or url.fragment:
+        problems.append("Host has a path; give the host only, such as https://shop.example.com")
+    problems += _problems_of_ports(port, url.port)
+    if url.scheme == "http" and not allow_http and not _is_loopback(url.hostname or ""):
         problems.append(
+            'Host is plain http: the key would travel unencrypted. Use https, or set {"allow_http": true} in Extra'
+        )
+    return _origin(url, port or url.port)
+
+
+def _problem_of_text(text: str) -> str | None:
+    """Return why Host cannot be read at all, None where it can be."""
+    if not text.strip("/"):
+        return "Host is empty; put the API's host there, such as shop.example.com"
+    if not text.isascii():
+        return (
             f"Host ({_kind(text)}) has a character that is not ASCII; write the name in punycode, as "
             "xn--mteri-kva70e.example.com for müşteri.example.com"
         )
-        return ""
+    return None
+
+
+def _no_host(text: str) -> str:
+    return f"Host ({_kind(text)}) is not a host name or URL; write it like shop.example.com"
+
+
+def _split(text: str) -> SplitResult | None:
+    """Return the parts of Host, with https where it names no scheme; None where it is no URL."""
     scheme, _, rest = text.rpartition("://")
     # As Airflow takes it out of a connection's URI.
     if _is_ipv6(rest.rstrip("/")):
         rest = f"[{rest.rstrip('/')}]"
     try:
         url = urlsplit(f"{scheme or 'https'}://{rest}")
-        given_port = url.port
+        _ = url.port  # which is read only here
     except ValueError:
-        problems.append(f"Host ({_kind(text)}) is not a host name or URL; write it like shop.example.com")
-        return ""
-    if url.scheme not in ("https", "http"):
-        problems.append("Host has a scheme that is neither https nor http; use https")
+        return None
+    return url
+
+
+def _problem_of_name(url: SplitResult, text: str) -> str | None:
+    """Return why Host names no host, None where it does."""
     if url.username is not None or url.password is not None:
-        problems.append("Host holds a user name or password; put the API key into Password instead")
-        return ""
+        return "Host holds a user name or password; put the API key into Password instead"
     if not url.hostname or not _HOSTNAME.fullmatch(url.hostname):
-        problems.append(f"Host ({_kind(text)}) is not a host name or URL; write it like shop.example.com")
-        return ""
-    if url.path.strip("/") or url.query or url.fragment:
-        problems.append("Host has a path; give the host only, such as https://shop.example.com")
-    if port is not None and given_port is not None and port != given_port:
-        problems.append("Port differs from the port in Host; give one of them")
-    for number in (port, given_port):
-        if number is not None and not 0 < number < 65536:
-            problems.append("Port is not a port; give one between 1 and 65535, or leave it empty")
-    if url.scheme == "http" and not allow_http and not _is_loopback(url.hostname):
-        problems.append(
-            'Host is plain http: the key would travel unencrypted. Use https, or set {"allow_http": true} in Extra'
-        )
-    return _origin(url, port or given_port)
+        return _no_host(text)
+    return None
+
+
+def _problems_of_ports(*ports: int | None) -> Iterator[str]:
+    """Yield what is wrong with the ports in Port and Host, either of which may be left out."""
+    given = [port for port in ports if port is not None]
+    if len(set(given)) > 1:
+        yield "Port differs from the port in Host; give one of them"
+    for port in given:
+        if not 0 < port < 65536:
+            yield "Port is not a port; give one between 1 and 65535, or leave it empty"
 
 
 def _is_ipv6(text: str) -> bool:
