@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from itertools import islice
-from typing import IO
+from typing import IO, NamedTuple
 
 from airflow_provider_akinon.audit_events.api import PagesOfEvents, keeping_secret
 from airflow_provider_akinon.audit_events.errors import IncompleteWindow, ProtocolError
@@ -38,6 +38,16 @@ SLICE_EVENTS = 1000
 """Events that a slice of the file holds before the next begins: what is counted, and read, again as one."""
 MENDING_REQUESTS = 1500
 """Requests that mending a window may take, beside four times those that its first reading took."""
+
+
+class Encoded(NamedTuple):
+    """A file of events in the format asked for, at its start."""
+
+    file: IO[bytes]
+    size: int
+    """Its bytes."""
+    sha256: str
+    """Theirs, in hex."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +68,10 @@ class Export:
     written: JsonLines
     """What identifies the events, whatever the format."""
     draft: Draft
-    encoded: Callable[[], tuple[IO[bytes], int, str]]
-    """Returns a file of the events in ``format``, its bytes and their SHA-256 in hex; gone when the export's context
-    ends. Made when first asked for: most later exports of a window need none."""
+    encoded: Callable[[], Encoded]
+    """Returns a file of the events in ``format``; gone when the export's context ends.
+
+    It is made when first asked for: most later exports of a window need none."""
 
     def lines(self) -> Generator[bytes, None, None]:
         """Yield the events' lines, uncompressed and without line breaks, from the first on."""
@@ -198,11 +209,11 @@ class Draft:
             self.file.seek(0)
 
     @contextmanager
-    def encoded(self) -> Iterator[tuple[IO[bytes], int, str]]:
-        """Give a file of the events in the format asked for, with its size in bytes and its SHA-256 in hex."""
+    def encoded(self) -> Iterator[Encoded]:
+        """Give a file of the events in the format asked for."""
         self.file.seek(0)
         if self.format is not Format.PARQUET:
-            yield self.file, self.lines.size, self.lines.sha256
+            yield Encoded(self.file, self.lines.size, self.lines.sha256)
             return
         with tempfile.TemporaryFile(prefix="akinon-audit-events-") as file, closing(self.read()) as lines:
             write_parquet(lines, file)
@@ -210,7 +221,7 @@ class Draft:
             file.seek(0)
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             file.seek(0)
-            yield file, size, sha256
+            yield Encoded(file, size, sha256)
 
 
 def _moved(draft: Draft, reader: Reader) -> list[tuple[Window, int, int]]:

@@ -370,7 +370,7 @@ class _Frontier:
                 self._held += block.count
                 here.append(slice_)
             if part.rest is not None:
-                windows = part.rest.split(self._cuts(part, trust_order), part.unit)
+                windows = part.rest.split(self._cuts(part, trust_order=trust_order), part.unit)
                 due = _Due(whole, part.count, len(part.events), windows)
                 here.extend(_Slice(window, due, fell=fell and slice_.read is None) for window in windows)
                 self._unread += len(windows)
@@ -442,7 +442,7 @@ class _Frontier:
             going += slice_.read is None
         return None
 
-    def _cuts(self, part: Part, trust_order: bool) -> int:
+    def _cuts(self, part: Part, *, trust_order: bool) -> int:
         """Return how many slices to cut the rest of a part into."""
         pages = part.left / part.page_size
         if not trust_order:
