@@ -38,29 +38,103 @@ FORM_PREFIX = "extra__akinon__"
 """Test of Airflow 2's form sends each field of the extra twice: by its name, and by its name with this before it."""
 
 
+_Number = Annotated[int, Meta(ge=0)]
+
+
 class Extra(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The connection's extra, with its defaults. Numbers and booleans may come as text."""
 
-    remote_id: Annotated[int, Meta(ge=0)] | None = 1
+    # The titles and descriptions are those of the connection's form, which asks for what the types and bounds allow.
+    remote_id: Annotated[
+        _Number | None,
+        Meta(
+            title="Remote id",
+            description=(
+                "The number in the API's path /api/v1/remote/<remote id>/data-warehouse. Write 'no-remote-id' for "
+                "the path without 'remote/…', /api/v1/data-warehouse."
+            ),
+            # A number field could not take the words.
+            examples=[1, *NO_REMOTE_ID],
+        ),
+    ] = 1
     """The number in the path ``/api/v1/remote/{remote_id}/data-warehouse/`` of Omnitron's host, which the connection
     has to write; None, written ``none`` or ``no-remote-id``, for ``/api/v1/data-warehouse/`` of a Commerce host."""
-    auth_scheme: Annotated[str, Meta(pattern=r"^[!-~]*$")] = "Token"
+    auth_scheme: Annotated[
+        str,
+        Meta(
+            pattern=r"^[!-~]*$",
+            title="Authorization scheme",
+            description="The word sent before the API key. Write 'bare-key' to send the key alone.",
+        ),
+    ] = "Token"
     """The word before the key in the Authorization header; ``bare-key``, ``none`` or ``""`` sends the bare key."""
-    timeout: Annotated[float, Meta(gt=0, le=3600)] = 30.0
+    timeout: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=3600,
+            title="Timeout (seconds)",
+            description="How long to wait for the API to connect and to answer.",
+        ),
+    ] = 30.0
     """Seconds that a request may take, from its start to the last byte of its answer."""
-    page_size: Annotated[int, Meta(ge=1, le=100_000)] = 100
+    page_size: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100_000,
+            title="Page size",
+            description="Events asked for in one request. The API may give fewer.",
+        ),
+    ] = 100
     """Events asked for in one request; the API may give fewer."""
-    max_concurrency: Annotated[int, Meta(ge=1, le=64)] = 4
+    max_concurrency: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=64,
+            title="Concurrent requests",
+            description="Most requests that one process has in flight at a time.",
+        ),
+    ] = 4
     """Most requests that one process has in flight at a time."""
-    requests_per_second: Annotated[float, Meta(gt=0)] | None = None
+    requests_per_second: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(
+            title="Requests per second",
+            description="Most requests a second. Left empty, there is no limit but what the API asks for.",
+        ),
+    ] = None
     """Most requests a second; None for no limit of our own."""
-    verify: bool | str = True
+    verify: Annotated[
+        bool | str,
+        Meta(
+            title="Verify TLS",
+            description="true, false, or the path of a file of CA certificates on the workers.",
+        ),
+    ] = True
     """Whether to verify the server's certificate, or the path of a file of CA certificates."""
-    proxies: dict[str, str] | None = None
+    proxies: Annotated[
+        dict[str, str] | None,
+        Meta(title="Proxies (JSON)", description=f"Proxies by scheme, such as {EXAMPLE}."),
+    ] = None
     """Proxies by scheme, as `requests` takes them."""
-    secret_headers: dict[str, str] | None = None
+    secret_headers: Annotated[
+        dict[str, str] | None,
+        Meta(
+            title="Secret headers (JSON)",
+            description=f"Further HTTP headers, for a WAF in front of the API, such as {EXAMPLE_OF_HEADERS}.",
+            extra_json_schema={"format": "password"},
+        ),
+    ] = None
     """Further HTTP headers of each request, by name; their values are secret."""
-    allow_http: bool = False
+    allow_http: Annotated[
+        bool,
+        Meta(
+            title="Allow plain http",
+            description="Let the API key travel unencrypted to a host other than the worker itself.",
+        ),
+    ] = False
     """Whether the key may go over unencrypted http to a host other than this machine."""
 
     def __repr__(self) -> str:
@@ -172,7 +246,7 @@ def _convert(name: str, value: object, wanted: Any) -> Any:
             return None
         # Only that word, not every text that JSON might read as null.
         try:
-            return msgspec.convert(value, Annotated[int, Meta(ge=0)], strict=False)
+            return msgspec.convert(value, _Number, strict=False)
         except msgspec.ValidationError as error:
             raise ValueError(f"{error}; give the number in the path, or 'none' where it has no remote/…") from None
     if name in _EXAMPLES and isinstance(value, str):
