@@ -197,9 +197,9 @@ class Settings:
 
         :raises InvalidInput: naming every field that is missing or wrong.
         """
-        problems: list[str] = []
-        options = _parse_extra(extra, problems)
-        base_url = _parse_host(host, port, problems, allow_http=options.allow_http)
+        options, of_extra = _parse_extra(extra)
+        base_url, of_host = _parse_host(host, port, allow_http=options.allow_http)
+        problems = [*of_extra, *of_host]
         key = (password or "").strip()
         if not key:
             problems.append("Password is empty; put the API key there")
@@ -213,12 +213,13 @@ class Settings:
         return cls(base_url, key, options)
 
 
-def _parse_extra(given: Mapping[str, Any] | str | None, problems: list[str]) -> Extra:
+def _parse_extra(given: Mapping[str, Any] | str | None) -> tuple[Extra, list[str]]:
+    """Return what the extra says, and what is wrong with it."""
     extra = _from_json(given) if isinstance(given, str) and given.strip() else given or {}
     if not isinstance(extra, Mapping):
-        problems.append('Extra is not a JSON object; write it like {"remote_id": 1}')
-        return Extra()
+        return Extra(), ['Extra is not a JSON object; write it like {"remote_id": 1}']
     values: dict[str, Any] = {}
+    problems: list[str] = []
     fields = {field.name: field.type for field in msgspec.structs.fields(Extra)}
     for given_name, value in extra.items():
         name = given_name.removeprefix(FORM_PREFIX)
@@ -236,7 +237,7 @@ def _parse_extra(given: Mapping[str, Any] | str | None, problems: list[str]) -> 
             continue
         if values.setdefault(name, converted) != converted:
             problems.append(f"Extra has {name} and {FORM_PREFIX}{name} with different values; leave the second out")
-    return Extra(**values)
+    return Extra(**values), problems
 
 
 def _convert(name: str, value: object, wanted: Any) -> Any:
@@ -307,19 +308,18 @@ def _from_json(text: str) -> object:
         return None
 
 
-def _parse_host(host: str | None, port: int | None, problems: list[str], *, allow_http: bool) -> str:
-    """Return the origin that Host and Port name, no text where Host names none."""
+def _parse_host(host: str | None, port: int | None, *, allow_http: bool) -> tuple[str, list[str]]:
+    """Return the origin that Host and Port name, no text where Host names none, and what is wrong with them."""
     text = (host or "").strip()
     problem = _problem_of_text(text)
     url = None if problem else _split(text)
     if url is None:
-        problems.append(problem or _no_host(text))
-        return ""
+        return "", [problem or _no_host(text)]
+    problems = []
     if url.scheme not in ("https", "http"):
         problems.append("Host has a scheme that is neither https nor http; use https")
     if problem := _problem_of_name(url, text):
-        problems.append(problem)
-        return ""
+        return "", [*problems, problem]
     if url.path.strip("/") or url.query or url.fragment:
         problems.append("Host has a path; give the host only, such as https://shop.example.com")
     problems += _problems_of_ports(port, url.port)
@@ -327,7 +327,7 @@ def _parse_host(host: str | None, port: int | None, problems: list[str], *, allo
         problems.append(
             'Host is plain http: the key would travel unencrypted. Use https, or set {"allow_http": true} in Extra'
         )
-    return _origin(url, port or url.port)
+    return _origin(url, port or url.port), problems
 
 
 def _problem_of_text(text: str) -> str | None:
