@@ -133,7 +133,7 @@ def _verify(options: argparse.Namespace) -> int:
             known_heads=options.head,
         )
         bucket.require()
-        with _progress(sys.stderr.isatty() and not options.quiet) as progress:
+        with _progress(shown=sys.stderr.isatty() and not options.quiet) as progress:
             report = verify_archive(bucket, prefix, expected, progress)
     except (AkinonError, BotoCoreError, ClientError) as error:
         print(f"It could not be verified: {shown(str(error), None)}", file=sys.stderr)
@@ -152,6 +152,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_verify(commands)
+    _add_probe(commands)
+    return parser
+
+
+def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verify = commands.add_parser(
         "verify",
         help="read an archive again and say what is right and wrong with it",
@@ -169,6 +175,19 @@ def _parser() -> argparse.ArgumentParser:
         help="verify from here on: 2026-03-01 (midnight in UTC) or 2026-03-01T00:00:00+03:00; by default all",
     )
     verify.add_argument("--to", dest="end", metavar="TIME", help="verify up to here, as --from")
+    _add_vouchers(verify)
+    verify.add_argument("--json", action="store_true", help="print one JSON document, for machines")
+    verify.add_argument(
+        "--verbose", "-v", action="store_true", help="print each window, also where many in a row are alike"
+    )
+    verify.add_argument("--quiet", "-q", action="store_true", help="show no progress")
+    verify.add_argument("--profile", help="of the AWS configuration")
+    verify.add_argument("--endpoint-url", metavar="URL", help="of another S3 than Amazon's")
+    verify.set_defaults(run=_verify)
+
+
+def _add_vouchers(verify: argparse.ArgumentParser) -> None:
+    """Add what tells from outside the bucket that seals are ours."""
     verify.add_argument(
         "--public-key",
         action="append",
@@ -183,16 +202,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHA256",
         help="of a seal that has to be there, as sealing returned it; may be repeated, for several chains",
     )
-    verify.add_argument("--json", action="store_true", help="print one JSON document, for machines")
-    verify.add_argument(
-        "--verbose", "-v", action="store_true", help="print each window, also where many in a row are alike"
-    )
-    verify.add_argument("--quiet", "-q", action="store_true", help="show no progress")
-    verify.add_argument("--profile", help="of the AWS configuration")
-    verify.add_argument("--endpoint-url", metavar="URL", help="of another S3 than Amazon's")
-    verify.set_defaults(run=_verify)
-    _add_probe(commands)
-    return parser
 
 
 def _add_probe(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -241,7 +250,7 @@ def _public_key(text: str) -> PublicKey:
 
 
 @contextmanager
-def _progress(shown: bool) -> Iterator[Progress]:
+def _progress(*, shown: bool) -> Iterator[Progress]:
     """Give a function that shows how far it is."""
     if not shown:
         yield lambda _done, _of: None

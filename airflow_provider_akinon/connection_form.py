@@ -1,19 +1,21 @@
 """The Akinon connection as Airflow's UI shows it: one description for both ways that Airflow reads it.
 
 Airflow 3 builds the form from the provider's metadata (`FIELDS` and `BEHAVIOUR`), Airflow 2 asks the hook, which
-answers with `widgets` and the same behaviour. Names and defaults come from the settings' `Extra`. This module
-imports no form library unless Airflow 2 asks for widgets. It asks for no text of less than five characters: Airflow 3
-warns in every task that such a text of the extra is a secret that it does not mask.
+answers with `widgets` and the same behaviour. All of a field comes from the settings' `Extra`: its name, label, help,
+types, bounds and default. This module imports no form library unless Airflow 2 asks for widgets. It asks for no text
+of less than five characters: Airflow 3 warns in every task that such a text of the extra is a secret that it does not
+mask.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_akinon.audit_events.api import Extra
+import msgspec
 
-_DEFAULT = Extra()
+from airflow_provider_akinon.audit_events.api import Extra
 
 BEHAVIOUR: dict[str, Any] = {
     "hidden-fields": ["login", "schema"],
@@ -21,67 +23,33 @@ BEHAVIOUR: dict[str, Any] = {
     "placeholders": {"host": "shop.example.com", "port": "443", "password": "the key alone"},
 }
 
+_TYPES = ("string", "integer", "number", "boolean", "null")
+"""Of several types, Airflow 3 takes the first for the field, and stores what is typed as JSON has it where it can."""
+
+
+def _field(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a field of the form, by the JSON schema that the settings have of it."""
+    kinds = schema.get("anyOf", [schema])
+    written = [msgspec.json.schema(type(example)) for example in schema.get("examples", ())]
+    # A field may be left empty, and what is an object is typed as text.
+    types = {"null", *("string" if kind["type"] == "object" else kind["type"] for kind in [*kinds, *written])}
+    bounds = {} if "string" in types else kinds[0]
+    shown = {
+        "type": [name for name in _TYPES if name in types],
+        "minimum": bounds.get("minimum", bounds.get("exclusiveMinimum")),
+        "maximum": bounds.get("maximum"),
+        "format": schema.get("format"),
+        "default": schema["default"],
+    }
+    return {
+        "label": schema["title"],
+        "description": schema["description"],
+        "schema": {name: value for name, value in shown.items() if value is not None},
+    }
+
+
 FIELDS: dict[str, dict[str, Any]] = {
-    "remote_id": {
-        "label": "Remote id",
-        "description": (
-            "The number in the API's path /api/v1/remote/<remote id>/data-warehouse. Write 'no-remote-id' for the "
-            "path without 'remote/…', /api/v1/data-warehouse."
-        ),
-        # A number field could not take the word. Of several types, Airflow 3 stores a number where one is typed.
-        "schema": {"type": ["string", "integer", "null"], "default": _DEFAULT.remote_id},
-    },
-    "auth_scheme": {
-        "label": "Authorization scheme",
-        "description": "The word sent before the API key. Write 'bare-key' to send the key alone.",
-        "schema": {"type": ["string", "null"], "default": _DEFAULT.auth_scheme},
-    },
-    "timeout": {
-        "label": "Timeout (seconds)",
-        "description": "How long to wait for the API to connect and to answer.",
-        "schema": {"type": ["number", "null"], "minimum": 0, "maximum": 3600, "default": _DEFAULT.timeout},
-    },
-    "page_size": {
-        "label": "Page size",
-        "description": "Events asked for in one request. The API may give fewer.",
-        "schema": {"type": ["integer", "null"], "minimum": 1, "default": _DEFAULT.page_size},
-    },
-    "max_concurrency": {
-        "label": "Concurrent requests",
-        "description": "Most requests that one process has in flight at a time.",
-        "schema": {
-            "type": ["integer", "null"],
-            "minimum": 1,
-            "maximum": 64,
-            "default": _DEFAULT.max_concurrency,
-        },
-    },
-    "requests_per_second": {
-        "label": "Requests per second",
-        "description": "Most requests a second. Left empty, there is no limit but what the API asks for.",
-        "schema": {"type": ["number", "null"], "minimum": 0},
-    },
-    "verify": {
-        "label": "Verify TLS",
-        "description": "true, false, or the path of a file of CA certificates on the workers.",
-        # Of several types, Airflow 3 reads what is typed as JSON where it can, and stores a boolean.
-        "schema": {"type": ["string", "boolean", "null"], "default": _DEFAULT.verify},
-    },
-    "proxies": {
-        "label": "Proxies (JSON)",
-        "description": 'Proxies by scheme, such as {"https": "http://proxy.example.com:3128"}.',
-        "schema": {"type": ["string", "null"]},
-    },
-    "secret_headers": {
-        "label": "Secret headers (JSON)",
-        "description": 'Further HTTP headers, for a WAF in front of the API, such as {"X-WAF-Token": "…"}.',
-        "schema": {"type": ["string", "null"], "format": "password"},
-    },
-    "allow_http": {
-        "label": "Allow plain http",
-        "description": "Let the API key travel unencrypted to a host other than the worker itself.",
-        "schema": {"type": ["boolean", "null"], "default": _DEFAULT.allow_http},
-    },
+    name: _field(schema) for name, schema in msgspec.json.schema(Extra)["$defs"]["Extra"]["properties"].items()
 }
 
 

@@ -24,16 +24,10 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["service"],
             }
         ],
-        "hooks": [{"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_akinon.hooks.akinon"]}],
-        "sensors": [
-            {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_akinon.sensors.audit_events"]}
-        ],
-        "operators": [
-            {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_akinon.operators.audit_archive"]}
-        ],
-        "triggers": [
-            {"integration-name": _INTEGRATION, "python-modules": ["airflow_provider_akinon.triggers.audit_events"]}
-        ],
+        "hooks": _classes_in("airflow_provider_akinon.hooks.akinon"),
+        "sensors": _classes_in("airflow_provider_akinon.sensors.audit_events"),
+        "operators": _classes_in("airflow_provider_akinon.operators.audit_archive"),
+        "triggers": _classes_in("airflow_provider_akinon.triggers.audit_events"),
         "transfers": [
             {
                 "source-integration-name": _INTEGRATION,
@@ -51,3 +45,8 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
     }
+
+
+def _classes_in(module: str) -> list[dict[str, Any]]:
+    """Return how Airflow is told of a module with classes of ours."""
+    return [{"integration-name": _INTEGRATION, "python-modules": [module]}]

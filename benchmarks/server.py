@@ -290,7 +290,7 @@ class Api:
         follows = f'"{PATH}?page={number + 1}"' if skipped + there < count else "null"
         before = f'"{PATH}?page={number - 1}"' if number > 1 else "null"
         head = f'{{"count":{count},"next":{follows},"previous":{before},"results":['.encode()
-        records = self._records(begin, begin + there, first, last, ascending)
+        records = self._records(begin, begin + there, first, last, ascending=ascending)
         return 200, [head, records, b"]}"], latency + skipped * self.options.skip_us / 1e6
 
     def _range(self, query: dict[str, str]) -> tuple[int, int]:
@@ -307,7 +307,7 @@ class Api:
                     last = min(last, bisect(times, moment))
         return first, max(first, last)
 
-    def _records(self, begin: int, end: int, first: int, last: int, ascending: bool) -> bytes | memoryview:
+    def _records(self, begin: int, end: int, first: int, last: int, *, ascending: bool) -> bytes | memoryview:
         if ascending and not self.options.unstable:
             return self.history.records(begin, end)
         order = list(range(begin, end))

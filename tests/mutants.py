@@ -77,6 +77,7 @@ NEAREST = {
     "audit_events/api/secrecy": [f"{_UNIT}/api/test_secrecy.py"],
     "audit_events/api/secret_headers": [f"{_UNIT}/api/test_settings.py"],
     "audit_events/api/settings": [f"{_UNIT}/api/test_settings.py"],
+    "audit_events/api/transport": [f"{_WHOLE}/audit_events/api"],
     "audit_events/archive/bucket": [f"{_WHOLE}/transfers/test_keeping.py", f"{_WHOLE}/audit_events/verification"],
     "audit_events/archive/conditional_writes": [f"{_UNIT}/archive/test_conditional_writes.py"],
     "audit_events/archive/inventory": [f"{_WHOLE}/operators/test_sealing.py"],

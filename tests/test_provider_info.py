@@ -17,6 +17,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_akinon import __version__
 from airflow_provider_akinon.audit_events.api import Extra, Settings
+from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.connection_form import BEHAVIOUR, FIELDS
 from airflow_provider_akinon.get_provider_info import get_provider_info
 from airflow_provider_akinon.hooks.akinon import AkinonHook
@@ -131,15 +132,33 @@ def test_the_form_has_every_field_of_the_extra() -> None:
         assert field["schema"].get("default") == EXTRA_FIELDS[name].default, name
 
 
+def takes(name: str, value: object) -> bool:
+    """Whether the connection takes a value in a field of its extra."""
+    try:
+        Settings.parse(host="shop.example.com", password="k", extra={name: value})
+    except InvalidInput:
+        return False
+    return True
+
+
 def test_the_form_takes_the_numbers_that_the_connection_takes() -> None:
-    """Where the form bounds a number, the connection has the same bound; and a least number is always shown."""
-    found = msgspec.json.schema(Extra)["$defs"]["Extra"]["properties"]
+    """The form shows the bounds of every number: the connection takes those, and nothing beyond.
+
+    What is greater than zero has zero as its bound, as forms know no other.
+    """
+    found = set()
     for name, field in FIELDS.items():
-        [meant, *_] = found[name].get("anyOf", [found[name]])
-        least = meant.get("minimum", meant.get("exclusiveMinimum"))
-        # The remote id is shown as text, as it may be the word for none.
-        assert field["schema"].get("minimum") == (None if name == "remote_id" else least), name
-        assert field["schema"].get("maximum", meant.get("maximum")) == meant.get("maximum"), name
+        for bound, step in (("minimum", -1), ("maximum", 1)):
+            number = field["schema"].get(bound)
+            if number is not None:
+                found.add((name, bound))
+                assert takes(name, number) is (number != 0)
+                assert not takes(name, number + step)
+
+    numbers = {name for name, field in FIELDS.items() if field["schema"]["type"][0] in ("integer", "number")}
+    assert found == {(name, bound) for name in numbers for bound in ("minimum", "maximum")} - {
+        ("requests_per_second", "maximum")
+    }
 
 
 def test_a_form_left_as_it_is_makes_a_working_connection() -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from random import SystemRandom
@@ -31,7 +31,7 @@ from airflow_provider_akinon.audit_events.archive import (
     receipt_key,
     require_conditional_writes,
 )
-from airflow_provider_akinon.audit_events.errors import InvalidInput, Rejected
+from airflow_provider_akinon.audit_events.errors import InvalidInput, Rejected, SourceChanged
 from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.foreign_text import shown
 from airflow_provider_akinon.audit_events.formats import naming_damage, stored_lines
@@ -52,30 +52,31 @@ THREADS = 8
 """Receipts that are read at a time."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """What came of fetching some events of a window again."""
 
     number: int = 0
-    changed: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    changed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The fields that changed, by the event's uuid."""
-    gone: list[str] = field(default_factory=list)
+    gone: Sequence[str] = ()
     """The uuids of events that the source has no longer."""
     user_moved: int = 0
     """Events of which only what the API knows of the person differs."""
 
-    def add(self, uuid: str, compared: Compared | None) -> None:
-        """Note how an event differs; None where the source has it no longer."""
-        self.number += 1
-        if compared is None:
-            self.gone.append(uuid)
-        elif compared.fields:
-            self.changed[uuid] = compared.fields
-        elif compared.verdict is Verdict.USER_MOVED:
-            self.user_moved += 1
+    @classmethod
+    def of(cls, found: Sequence[tuple[str, Compared | None]]) -> Sample:
+        """Return what came of events, each with its uuid and how it differs, None where the source lacks it."""
+        compared = [(uuid, each) for uuid, each in found if each is not None]
+        return cls(
+            number=len(found),
+            changed={uuid: each.fields for uuid, each in compared if each.fields},
+            gone=[uuid for uuid, each in found if each is None],
+            user_moved=sum(each.verdict is Verdict.USER_MOVED for _, each in compared),
+        )
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Reconciled:
     """An exported window, beside what the API says of it now."""
 
@@ -105,6 +106,11 @@ class Reconciled:
     def vanished(self) -> int:
         """Events that the API counts fewer than it should by the last receipt."""
         return max(0, self.receipt.counts.api_after - self.counted)
+
+    @property
+    def source_changed(self) -> SourceChanged | None:
+        """What exporting the window again showed to be changed, or to have vanished, at the source."""
+        return None if self.repaired is None else self.repaired.source_changed
 
     @property
     def has_moved(self) -> bool:
@@ -137,7 +143,7 @@ class Reconciled:
                 {"uuid": uuid, "fields": [shown(name) for name in fields]}
                 for uuid, fields in self.sample.changed.items()
             ],
-            "gone": self.sample.gone,
+            "gone": list(self.sample.gone),
             "user_moved": self.sample.user_moved,
             "added": None if self.repaired is None else self.repaired.added,
         }
@@ -184,27 +190,30 @@ class Reconciler:
             counts = dict(zip(different, counted, strict=True))
         return [Reconciled(stored, counts[each]) for stored, each in zip(windows, asked, strict=True)]
 
-    def compare_sample(self, windows: Sequence[Reconciled], number: int) -> None:
-        """Fetch some of the stored events again and note in ``windows`` what differs.
+    def compare_sample(self, windows: Sequence[Reconciled], number: int) -> list[Reconciled]:
+        """Fetch some of the stored events again and return ``windows`` with what differs.
 
         :param number: how many, drawn from all with the same chance each; one request for each.
         :raises InvalidInput: see `require_policy`.
         :raises ApiError: the API failed; see `errors`.
         """
-        threads = self.api.settings.extra.max_concurrency
-        for place, numbers in _draw(windows, number).items():
-            window = windows[place]
-            drawn = list(_drawn(self.bucket, window.stored, numbers))
-            self.require_policy(window.receipt)
-            version = None if self.redaction is None else self.redaction.as_dict()["version"]
-            is_newer = bool(window.stored.versions() - {version})
-            fetch = partial(_compared, self.api, self.redaction, is_newer)
-            with in_threads(fetch, drawn, threads, "akinon-sample") as fetched:
-                for (uuid, _), compared in zip(drawn, fetched, strict=True):
-                    window.sample.add(uuid, compared)
+        draw = _draw(windows, number)
+        return [
+            replace(window, sample=self._sample(window, draw[place])) if place in draw else window
+            for place, window in enumerate(windows)
+        ]
+
+    def _sample(self, window: Reconciled, numbers: Collection[int]) -> Sample:
+        drawn = list(_drawn(self.bucket, window.stored, numbers))
+        self.require_policy(window.receipt)
+        version = None if self.redaction is None else self.redaction.as_dict()["version"]
+        is_newer = bool(window.stored.versions() - {version})
+        fetch = partial(_compared, self.api, self.redaction, is_newer=is_newer)
+        with in_threads(fetch, drawn, self.api.settings.extra.max_concurrency, "akinon-sample") as fetched:
+            return Sample.of([(uuid, compared) for (uuid, _), compared in zip(drawn, fetched, strict=True)])
 
     def export_again(self, window: Reconciled, arguments: Mapping[str, Any], run: Run) -> Archived:
-        """Export a window again, as it was exported before, and note in it what came of that.
+        """Export a window again, as it was exported before, and return what came of that.
 
         :param arguments: boto3's upload arguments.
         :raises AkinonError: see `export_window` and `archive`.
@@ -214,8 +223,7 @@ class Reconciler:
         target = Target.look(self.bucket, place, receipt.format, receipt.partition_timezone)
         require_conditional_writes(self.bucket, place.folder, arguments)
         with export_window(self.api, window.window, receipt.filters, self.redaction, receipt.format) as export:
-            window.repaired = archive(export, target, arguments, run)
-        return window.repaired
+            return archive(export, target, arguments, run)
 
     def require_policy(self, receipt: Receipt) -> None:
         """Make sure that a receipt's events were stored by the policy of this reconciling.
@@ -286,10 +294,7 @@ def _drawn(bucket: Bucket, stored: WindowReceipts, numbers: Collection[int]) -> 
 
 
 def _compared(
-    api: AuditEventsApi,
-    redaction: Redaction | None,
-    is_newer: bool,
-    drawn: tuple[str, bytes],
+    api: AuditEventsApi, redaction: Redaction | None, drawn: tuple[str, bytes], *, is_newer: bool
 ) -> Compared | None:
     """Return how the source's event differs from the stored one, None where the source has it no longer.
 

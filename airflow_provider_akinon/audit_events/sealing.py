@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from airflow_provider_akinon import __version__
@@ -36,7 +37,6 @@ from airflow_provider_akinon.audit_events.seals import (
     ChainName,
     ListedChain,
     PrivateKey,
-    PublicKey,
     Seal,
     SealChain,
     SealedReceipt,
@@ -89,51 +89,111 @@ def seal_archive(
         known head is not there. Nothing is sealed then.
     :raises ObjectChanged: an export, or another sealing, is at work.
     """
+    inventory = _inventory(bucket, prefix)
+    chains = _whole_chains(bucket, inventory, known_heads)
+    for head in (chain.head for chain in chains.values() if chain.head is not None):
+        if head.sha256 not in known_heads:
+            _require_ours(bucket, prefix, head, key)
+    unsealed = _unsealed(bucket, names_of(inventory, chains.values()))
+    sealing = _Sealing(bucket, inventory, period, run, chains, unsealed)
+    results = []
+    for name in sealing.names:
+        chain = sealing.chain(name)
+        if sealing.is_due(name):
+            written = _store(bucket, sealing.next_seal(name).signed(key), arguments or {})
+            results.append(SealResult(name, written, written=True))
+        elif chain.head is not None:
+            results.append(SealResult(name, chain.head, written=False))
+    return sorted(results, key=lambda result: result.chain)
+
+
+@dataclass(frozen=True)
+class _Sealing:
+    """What is there before anything is sealed, and what each new seal says of it."""
+
+    bucket: Bucket
+    inventory: Inventory
+    period: Window
+    run: Run
+    chains: Mapping[ChainName, SealChain]
+    """Those that have a seal."""
+    unsealed: Mapping[ChainName, list[SealedReceipt]]
+    """The receipts that no seal holds, of the period or later."""
+
+    @cached_property
+    def due(self) -> dict[ChainName, list[SealedReceipt]]:
+        """The receipts that the next seals hold, in order."""
+        end = self.period.end
+        due = {name: [each for each in mine if each.window.end <= end] for name, mine in self.unsealed.items()}
+        return {name: sorted(mine, key=_order) for name, mine in due.items() if mine}
+
+    @cached_property
+    def names(self) -> list[ChainName]:
+        """The chains, those that have no seal yet first.
+
+        The others name them, and a task that is killed in between has named none that is not there.
+        """
+        return sorted({*self.chains, *self.due}, key=lambda each: (each in self.chains, each))
+
+    @cached_property
+    def _listed(self) -> list[ListedChain]:
+        return [_listed(name, self.chains.get(name)) for name in sorted(self.names)]
+
+    def _others(self, name: ChainName) -> list[ListedChain]:
+        """Return the other chains, as a seal lists them."""
+        return [each for each in self._listed if each.name != name]
+
+    def chain(self, name: ChainName) -> SealChain:
+        """Return the seals of a chain, which may be none."""
+        return self.chains.get(name, SealChain((), ()))
+
+    def is_due(self, name: ChainName) -> bool:
+        """Tell whether a seal would say anything, if only of a later period or of chains that none names yet."""
+        if name in self.due:
+            return True
+        chain = self.chain(name)
+        if chain.head is None or chain.reached is None:
+            return False
+        named = {each.name for each in chain.head.seal.chains}
+        return self.period.end > chain.reached or named != {each.name for each in self._others(name)}
+
+    def next_seal(self, name: ChainName) -> Seal:
+        """Return the seal that goes on with a chain, without a signature."""
+        chain, due = self.chain(name), self.due.get(name, [])
+        unsealed = ((name, entry) for entry in self.unsealed.get(name, ()))
+        series = series_of([*chain.entries(), *unsealed])
+        gaps_there = (each for one in series for each in one.gaps(end=self.period.end))
+        overlaps_there = (each for one in series for each in one.overlaps(end=self.period.end))
+        return Seal(
+            schema=SEAL_SCHEMA,
+            bucket=self.bucket.name,
+            prefix=self.inventory.prefix,
+            source=name.source,
+            filters=name.filters,
+            number=len(chain.seals) + 1,
+            previous=chain.head.sha256 if chain.head else None,
+            period=self.period,
+            receipts=due,
+            additions=_additions(name, chain, due),
+            gaps=_news(gaps_there, (span for one in chain.seals for span in one.seal.gaps)),
+            overlaps=_news(overlaps_there, (span for one in chain.seals for span in one.seal.overlaps)),
+            losses=_losses(self.inventory, chain),
+            chains=self._others(name),
+            provider_version=__version__,
+            run=self.run,
+            sealed_at=datetime.now(UTC),
+            signed_by=None,
+            signature=None,
+        )
+
+
+def _inventory(bucket: Bucket, prefix: str) -> Inventory:
     inventory = Inventory.take(bucket, prefix)
     if not inventory.receipts:
         raise ArchiveError(
             f"There is no receipt below s3://{bucket.name}/{prefix}: nothing to seal. Check s3_key_prefix"
         )
-    chains = _whole_chains(bucket, inventory, known_heads)
-    for chain in chains.values():
-        _require_vouched(bucket, prefix, chain, None if key is None else key.public, known_heads)
-    unsealed = _unsealed(bucket, names_of(inventory, chains.values()))
-    due = {name: [each for each in mine if each.window.end <= period.end] for name, mine in unsealed.items()}
-    # New chains first: the others name them, and a task that is killed in between has named none that is not there.
-    names = sorted({*chains, *(name for name, mine in due.items() if mine)}, key=lambda each: (each in chains, each))
-    sealings = []
-    for name in names:
-        chain = chains.get(name, SealChain((), ()))
-        others = [_listed(other, chains.get(other)) for other in sorted(names) if other != name]
-        if due.get(name) or _has_news(chain, period, others):
-            series = series_of([*chain.entries(), *((name, entry) for entry in unsealed.get(name, ()))])
-            gaps_there = (each for one in series for each in one.gaps(end=period.end))
-            overlaps_there = (each for one in series for each in one.overlaps(end=period.end))
-            seal = Seal(
-                schema=SEAL_SCHEMA,
-                bucket=bucket.name,
-                prefix=prefix,
-                source=name.source,
-                filters=name.filters,
-                number=len(chain.seals) + 1,
-                previous=chain.head.sha256 if chain.head else None,
-                period=period,
-                receipts=sorted(due.get(name, ()), key=_order),
-                additions=_additions(name, chain, due.get(name, ())),
-                gaps=_news(gaps_there, (span for one in chain.seals for span in one.seal.gaps)),
-                overlaps=_news(overlaps_there, (span for one in chain.seals for span in one.seal.overlaps)),
-                losses=_losses(inventory, chain),
-                chains=others,
-                provider_version=__version__,
-                run=run,
-                sealed_at=datetime.now(UTC),
-                signed_by=None,
-                signature=None,
-            )
-            sealings.append(SealResult(name, _store(bucket, seal.signed(key), arguments or {}), written=True))
-        elif chain.head is not None:
-            sealings.append(SealResult(name, chain.head, written=False))
-    return sorted(sealings, key=lambda sealing: sealing.chain)
+    return inventory
 
 
 def _whole_chains(bucket: Bucket, inventory: Inventory, known_heads: Collection[str]) -> dict[ChainName, SealChain]:
@@ -160,23 +220,18 @@ def _whole_chains(bucket: Bucket, inventory: Inventory, known_heads: Collection[
     return chains
 
 
-def _require_vouched(
-    bucket: Bucket, prefix: str, chain: SealChain, key: PublicKey | None, known_heads: Collection[str]
-) -> None:
+def _require_ours(bucket: Bucket, prefix: str, head: StoredSeal, key: PrivateKey | None) -> None:
     """Make sure that the next seal does not vouch for seals of somebody else, or of another archive.
 
-    :raises ArchiveError: the newest seal of the chain is no known head, and was written elsewhere, or by another key.
+    :raises ArchiveError: the newest seal of a chain was written elsewhere, or by another key.
     """
-    head = chain.head
-    if head is None or head.sha256 in known_heads:
-        return
     if (head.seal.bucket, head.seal.prefix) != (bucket.name, prefix):
         raise ArchiveError(
             f"The newest seal {head.key} was written for s3://{head.seal.bucket}/{head.seal.prefix}: this is a copy "
             "of that archive, or one that somebody put in place of yours. Nothing was sealed. To go on with a copy, "
             f"give the head that was returned then in known_heads. It should be {head.sha256}"
         )
-    if key is not None and not head.seal.is_signed_by(key):
+    if key is not None and not head.seal.is_signed_by(key.public):
         raise ArchiveError(
             f"The newest seal {head.key} is not signed by the key in seal_key_conn_id, and a signature on the next "
             "one would vouch for it. Nothing was sealed. If it is yours, because you sign from now on, or with a "
@@ -232,17 +287,9 @@ def _listed(name: ChainName, chain: SealChain | None) -> ListedChain:
     )
 
 
-def _has_news(chain: SealChain, period: Window, others: Iterable[ListedChain]) -> bool:
-    """Tell whether a seal without a receipt would say anything: of a later period, or of chains not named yet."""
-    if chain.head is None or chain.reached is None:
-        return False
-    named = {each.name for each in chain.head.seal.chains}
-    return period.end > chain.reached or named != {each.name for each in others}
-
-
 def _additions(name: ChainName, chain: SealChain, due: Iterable[SealedReceipt]) -> list[str]:
     sealed = SealedTime(chain.entries())
-    return [entry.receipt for entry in sorted(due, key=_order) if sealed.holds(name, entry)]
+    return [entry.receipt for entry in due if sealed.holds(name, entry)]
 
 
 def _news(found: Iterable[Window], named: Iterable[Window]) -> list[Window]:

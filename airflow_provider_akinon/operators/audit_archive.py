@@ -7,6 +7,7 @@ deletes or replaces an object.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -26,6 +27,7 @@ from airflow_provider_akinon.audit_events.reconciling import Reconciled, Reconci
 from airflow_provider_akinon.audit_events.redaction import Redaction
 from airflow_provider_akinon.audit_events.sealing import SealResult, seal_archive
 from airflow_provider_akinon.audit_events.seals import PublicKey
+from airflow_provider_akinon.audit_events.storing import Archived
 from airflow_provider_akinon.audit_events.verification import Expected, verify_archive
 from airflow_provider_akinon.hooks.akinon import AkinonHook
 from airflow_provider_akinon.task_run import (
@@ -320,8 +322,7 @@ class ReconcileAuditArchiveOperator(Killable, BaseOperator):
         with failing_for_good():
             span = WindowRequest(self.start, self.end, None, "UTC").resolve(context)
             warns = warns_of_changes(self.on_source_change)
-            if not isinstance(self.sample, int) or isinstance(self.sample, bool) or self.sample < 0:
-                raise InvalidInput(f"sample={self.sample!r} is not a number of events; give 0, or how many to fetch")
+            sample = _number_of_events(self.sample)
             prefix = folder_prefix(self.s3_key_prefix)
             redaction = Redaction.parse(self.redact, key=redaction_key(self.redact_key_conn_id))
             arguments = upload_arguments(self.extra_args)
@@ -329,26 +330,23 @@ class ReconcileAuditArchiveOperator(Killable, BaseOperator):
                 bucket = open_bucket(self.s3_bucket, self.aws_conn_id, conditional=self.conditional_writes)
                 reconciler = Reconciler(api, bucket, redaction)
                 stored = reconciler.exported(prefix, span)
-                if self.sample or self.repair:
+                if sample or self.repair:
                     # Before a request: another policy, or key, shows at once.
                     for each in stored:
                         reconciler.require_policy(each.last)
-                windows = reconciler.recount(stored)
-                reconciler.compare_sample(windows, self.sample)
+                windows = reconciler.compare_sample(reconciler.recount(stored), sample)
                 self._report(windows)
-                changes: list[str] = []
-                try:
-                    for window in windows:
-                        if self.repair and (window.late or window.vanished):
-                            changes += self._repair(reconciler, window, arguments, run_of(context))
-                except AkinonError as error:
-                    if not changes or warns:
-                        raise
-                    # What was recorded has its count from then on: another try would not see it, and succeed.
-                    changes.insert(0, str(error))
+                failure = None
+                if self.repair:
+                    windows, failure = self._repaired(reconciler, windows, arguments, run_of(context))
+            changes = [str(each.source_changed) for each in windows if each.source_changed is not None]
+            if failure is not None and (warns or not changes):
+                raise failure
         result = [each.as_dict() for each in windows if each.has_moved]
         if changes and not warns:
-            fail_with(context, result, "; ".join(changes[:SHOWN]))
+            # What was recorded has its count from then on: another try would not see it, and succeed.
+            said = [*([] if failure is None else [str(failure)]), *changes]
+            fail_with(context, result, "; ".join(said[:SHOWN]))
         return result
 
     def _report(self, windows: Sequence[Reconciled]) -> None:
@@ -365,18 +363,29 @@ class ReconcileAuditArchiveOperator(Killable, BaseOperator):
             sum(bool(each.sample.changed) for each in windows),
         )
 
-    def _repair(
+    def _repaired(
+        self, reconciler: Reconciler, windows: Sequence[Reconciled], arguments: Mapping[str, Any], run: Run
+    ) -> tuple[list[Reconciled], AkinonError | None]:
+        """Export again those windows that have moved; return all, and the error that ended this, if one did."""
+        repaired = list(windows)
+        for place, window in enumerate(windows):
+            if window.late or window.vanished:
+                try:
+                    archived = self._export_again(reconciler, window, arguments, run)
+                except AkinonError as error:
+                    return repaired, error
+                repaired[place] = replace(window, repaired=archived)
+        return repaired, None
+
+    def _export_again(
         self, reconciler: Reconciler, window: Reconciled, arguments: Mapping[str, Any], run: Run
-    ) -> list[str]:
-        """Export a window again, and return what is wrong at the source."""
+    ) -> Archived:
         self.log.info("Exporting %s again", shown(window.stored.key, None))
         archived = reconciler.export_again(window, arguments, run)
         self.log.info("%s: %d new events were stored", shown(str(archived.window.place), None), archived.added)
-        changed = archived.source_changed
-        if changed is None:
-            return []
-        self.log.warning("%s", changed)
-        return [str(changed)]
+        if archived.source_changed is not None:
+            self.log.warning("%s", archived.source_changed)
+        return archived
 
 
 def export_again_kwargs(window: Mapping[str, Any]) -> dict[str, Any]:
@@ -403,6 +412,16 @@ def export_again_kwargs(window: Mapping[str, Any]) -> dict[str, Any]:
         "partition_timezone": window["partition_timezone"],
         "only_again": True,
     }
+
+
+def _number_of_events(sample: object) -> int:
+    """Return how many events to fetch again.
+
+    :raises InvalidInput: it is no such number.
+    """
+    if not isinstance(sample, int) or isinstance(sample, bool) or sample < 0:
+        raise InvalidInput(f"sample={sample!r} is not a number of events; give 0, or how many to fetch")
+    return sample
 
 
 def _listed(name: str, given: str | Sequence[str] | None) -> list[str]:

@@ -111,9 +111,19 @@ def _parser() -> argparse.ArgumentParser:
         description="A local Akinon Audit Events API with generated events.",
         allow_abbrev=False,
     )
-    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    _add_events(parser.add_argument_group("events"))
+    _add_server(parser.add_argument_group("server"))
+    _add_api(parser.add_argument_group("API"))
+    _add_worse_api(parser.add_argument_group("an API that behaves worse"))
+    _add_worse_network(parser.add_argument_group("a network that behaves worse"))
+    # For `Sandbox`: announce in JSON on stdout, and stop when stdin ends.
+    parser.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
+    return parser
 
-    add = parser.add_argument_group("events").add_argument
+
+def _add_events(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     add("--events", type=_number(int, 0), default=50_000, metavar="N", help="how many (default: 50000)")
     add("--days", type=_number(int, 1, 36_500), default=30, metavar="N", help="span that they cover (default: 30)")
     add(
@@ -125,13 +135,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--seed", type=_number(int, 0), default=1, metavar="N", help="same seed, same events (default: 1)")
 
-    add = parser.add_argument_group("server").add_argument
+
+def _add_server(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     add("--port", type=_number(int, 0, 65_535), default=8765, help="0 picks a free one (default: 8765)")
     add("--database", type=Path, metavar="PATH", help="new SQLite file (default: a temporary one, removed at exit)")
     add("--log", type=Path, metavar="PATH", help="append one JSON line for each request")
 
-    add = parser.add_argument_group("API").add_argument
+
+def _add_api(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add("--key", type=_key, default="sandbox-key", help="the API key (default: sandbox-key)")
     add("--narrow-key", type=_key, metavar="KEY", help="a second key, that sees only events of a user")
     add("--bare-key", action="store_true", help="accept the key also without 'Token' before it")
@@ -147,7 +161,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--max-limit", type=_number(int, 1), default=200, metavar="N", help="larger limit= become this one (200)")
     add("--throttle", type=_rate, metavar="RATE", help="requests allowed, such as 100/min")
 
-    add = parser.add_argument_group("an API that behaves worse").add_argument
+
+def _add_worse_api(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add("--unstable-order", action="store_true", help="equal timestamps come in another order each time")
     add("--ignore-sort", action="store_true", help="always newest first")
     add("--ignore-limit", action="store_true", help="always the default page size")
@@ -162,7 +178,9 @@ def _parser() -> argparse.ArgumentParser:
             help=f"each of the first N list requests {verb}s an event in its window first",
         )
 
-    add = parser.add_argument_group("a network that behaves worse").add_argument
+
+def _add_worse_network(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add(
         "--faults", type=_number(float, 0, 1), default=0.0, metavar="RATE", help="share of requests that fail, 0 to 1"
     )
@@ -182,9 +200,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--redirect-to", type=_origin, metavar="URL", help="answer list requests with 302 to URL + path")
     add("--latency-ms", type=_number(float, 0, 60_000), default=0.0, metavar="N", help="wait before each answer (0)")
-    # For `Sandbox`: announce in JSON on stdout, and stop when stdin ends.
-    add("--supervised", action="store_true", help=argparse.SUPPRESS)
-    return parser
 
 
 def _number(kind: type[int] | type[float], least: float, most: float | None = None) -> Callable[[str], float]:

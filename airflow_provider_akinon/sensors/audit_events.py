@@ -170,10 +170,10 @@ class AuditEventsSensor(Killable, BaseSensorOperator):
                 # A sensor is rescheduled only where the API has answered.
                 api.has_answered = before is not None or bool(context.get("task_reschedule_count"))
                 sighting, over = look_at(api, awaited, before, datetime.now(UTC))
-        self._report(awaited, sighting, over)
+        self._report(awaited, sighting, over=over)
         return awaited, sighting, over
 
-    def _report(self, awaited: Awaited, sighting: Sighting, over: bool) -> None:
+    def _report(self, awaited: Awaited, sighting: Sighting, *, over: bool) -> None:
         """Log what was seen: at once where it is news, else once in `_SAY_AGAIN`."""
         now = datetime.now(UTC)
         if over:

@@ -178,11 +178,8 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
             # Before a long read: a wrong bucket or missing permission shows at once.
             bucket.require()
             target = Target.look(bucket, place, format_, None if self.s3_key else self.partition_timezone)
-            if self.only_again and not target.before:
-                raise InvalidInput(
-                    f"only_again is set, and nothing of {window} is stored at {place}; give the s3_key_prefix that "
-                    "it was exported to"
-                )
+            if self.only_again:
+                _require_stored(target, window)
             require_conditional_writes(bucket, place.folder, arguments)
             self.log.info("Reading the audit events of %s from %s", window, source)
             with api, export_window(api, window, filters, redaction, format_) as export:
@@ -234,6 +231,18 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
                 context["outlet_events"][outlet].add(Asset(str(place)), extra=extra)
             elif isinstance(outlet, Asset):
                 context["outlet_events"][outlet].extra.update(extra)
+
+
+def _require_stored(target: Target, window: Window) -> None:
+    """Make sure that a window was exported before.
+
+    :raises InvalidInput: it was not.
+    """
+    if not target.before:
+        raise InvalidInput(
+            f"only_again is set, and nothing of {window} is stored at {target.place}; give the s3_key_prefix that "
+            "it was exported to"
+        )
 
 
 def _result(archived: Archived, run: Run) -> dict[str, Any]:

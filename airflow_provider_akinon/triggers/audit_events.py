@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
 from airflow_provider_akinon.audit_events.api import AuditEventsApi
 from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput, Throttled
@@ -85,18 +86,35 @@ async def _ask_patiently(conn_id: str, question: Callable[[AuditEventsApi], T], 
 
     :raises AkinonError: it is permanent, or the `MOST_FAILURES`-th in a row.
     """
-    for failures in range(1, MOST_FAILURES + 1):
-        try:
-            return await _ask(conn_id, question)
-        except AkinonError as error:
-            if error.permanent or failures == MOST_FAILURES:
-                raise
-            pause = FIRST_PAUSE * 2 ** (failures - 1)
-            if isinstance(error, Throttled) and error.retry_after is not None:
-                pause = max(pause, error.retry_after)
-            log.warning("Looking again in %.0f s, after %d of %d failures: %s", pause, failures, MOST_FAILURES, error)
-            await asyncio.sleep(pause)
-    raise AssertionError("unreachable")
+
+    def say(state: RetryCallState) -> None:
+        pause, error = (state.next_action.sleep if state.next_action else 0), _error_of(state)
+        failures = state.attempt_number
+        log.warning("Looking again in %.0f s, after %d of %d failures: %s", pause, failures, MOST_FAILURES, error)
+
+    retrying = AsyncRetrying(
+        stop=stop_after_attempt(MOST_FAILURES),
+        retry=retry_if_exception(lambda error: isinstance(error, AkinonError) and not error.permanent),
+        wait=_pause,
+        before_sleep=say,
+        sleep=asyncio.sleep,
+        reraise=True,
+    )
+    answer: T = await retrying(_ask, conn_id, question)
+    return answer
+
+
+def _error_of(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
+
+
+def _pause(state: RetryCallState) -> float:
+    """Return how long to wait after a failed look: at least as long as the API asks for."""
+    error = _error_of(state)
+    pause: float = FIRST_PAUSE * 2 ** (state.attempt_number - 1)
+    if isinstance(error, Throttled) and error.retry_after is not None:
+        return max(pause, error.retry_after)
+    return pause
 
 
 def _look_at_window(api: AuditEventsApi, awaited: Awaited, before: Sighting | None) -> tuple[Sighting, bool]:

@@ -13,7 +13,7 @@ import json
 import os
 import re
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
@@ -38,33 +38,107 @@ FORM_PREFIX = "extra__akinon__"
 """Test of Airflow 2's form sends each field of the extra twice: by its name, and by its name with this before it."""
 
 
+_Number = Annotated[int, Meta(ge=0)]
+
+
 class Extra(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The connection's extra, with its defaults. Numbers and booleans may come as text."""
 
-    remote_id: Annotated[int, Meta(ge=0)] | None = 1
+    # The titles and descriptions are those of the connection's form, which asks for what the types and bounds allow.
+    remote_id: Annotated[
+        _Number | None,
+        Meta(
+            title="Remote id",
+            description=(
+                "The number in the API's path /api/v1/remote/<remote id>/data-warehouse. Write 'no-remote-id' for "
+                "the path without 'remote/…', /api/v1/data-warehouse."
+            ),
+            # A number field could not take the words.
+            examples=[1, *NO_REMOTE_ID],
+        ),
+    ] = 1
     """The number in the path of the API's base URL, ``/api/v1/remote/<remote_id>/data-warehouse``. ``"none"`` or
     ``"no-remote-id"`` says that the path is ``/api/v1/data-warehouse``; in Python it is None."""
-    auth_scheme: Annotated[str, Meta(pattern=r"^[!-~]*$")] = "Token"
+    auth_scheme: Annotated[
+        str,
+        Meta(
+            pattern=r"^[!-~]*$",
+            title="Authorization scheme",
+            description="The word sent before the API key. Write 'bare-key' to send the key alone.",
+        ),
+    ] = "Token"
     """The word before the key in the Authorization header; ``"bare-key"``, ``"none"`` or ``""`` sends the bare
     key."""
-    timeout: Annotated[float, Meta(gt=0, le=3600)] = 30.0
+    timeout: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=3600,
+            title="Timeout (seconds)",
+            description="How long to wait for the API to connect and to answer.",
+        ),
+    ] = 30.0
     """Seconds that a request may take, from its start to the last byte of its answer, redirects included. To connect,
     10 at most."""
-    page_size: Annotated[int, Meta(ge=1, le=100_000)] = 100
+    page_size: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100_000,
+            title="Page size",
+            description="Events asked for in one request. The API may give fewer.",
+        ),
+    ] = 100
     """Events asked for in one request; the API may give fewer."""
-    max_concurrency: Annotated[int, Meta(ge=1, le=64)] = 4
+    max_concurrency: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=64,
+            title="Concurrent requests",
+            description="Most requests that one process has in flight at a time.",
+        ),
+    ] = 4
     """Most requests that one process has in flight at a time."""
-    requests_per_second: Annotated[float, Meta(gt=0)] | None = None
+    requests_per_second: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(
+            title="Requests per second",
+            description="Most requests a second. Left empty, there is no limit but what the API asks for.",
+        ),
+    ] = None
     """Most requests a second of one process; ``null`` for no limit of our own."""
-    verify: bool | str = True
+    verify: Annotated[
+        bool | str,
+        Meta(
+            title="Verify TLS",
+            description="true, false, or the path of a file of CA certificates on the workers.",
+        ),
+    ] = True
     """Whether to verify the server's certificate, or the path of a file of CA certificates in PEM form that is on
     every worker."""
-    proxies: dict[str, str] | None = None
+    proxies: Annotated[
+        dict[str, str] | None,
+        Meta(title="Proxies (JSON)", description=f"Proxies by scheme, such as {EXAMPLE}."),
+    ] = None
     """Proxies by scheme, such as ``{"https": "http://user:password@proxy.example.com:3128"}``."""
-    secret_headers: dict[str, str] | None = None
+    secret_headers: Annotated[
+        dict[str, str] | None,
+        Meta(
+            title="Secret headers (JSON)",
+            description=f"Further HTTP headers, for a WAF in front of the API, such as {EXAMPLE_OF_HEADERS}.",
+            extra_json_schema={"format": "password"},
+        ),
+    ] = None
     """Further HTTP headers of each request, such as a WAF in front of the API wants: ``{"X-WAF-Token": "…"}``. Their
     values are secret, and masked as the key is."""
-    allow_http: bool = False
+    allow_http: Annotated[
+        bool,
+        Meta(
+            title="Allow plain http",
+            description="Let the API key travel unencrypted to a host other than the worker itself.",
+        ),
+    ] = False
     """Whether the key may travel unencrypted, by http, to a host other than the worker itself. To loopback it always
     may."""
 
@@ -128,9 +202,9 @@ class Settings:
 
         :raises InvalidInput: naming every field that is missing or wrong.
         """
-        problems: list[str] = []
-        options = _parse_extra(extra, problems)
-        base_url = _parse_host(host, port, options.allow_http, problems)
+        options, of_extra = _parse_extra(extra)
+        base_url, of_host = _parse_host(host, port, allow_http=options.allow_http)
+        problems = [*of_extra, *of_host]
         key = (password or "").strip()
         if not key:
             problems.append("Password is empty; put the API key there")
@@ -144,12 +218,13 @@ class Settings:
         return cls(base_url, key, options)
 
 
-def _parse_extra(given: Mapping[str, Any] | str | None, problems: list[str]) -> Extra:
+def _parse_extra(given: Mapping[str, Any] | str | None) -> tuple[Extra, list[str]]:
+    """Return what the extra says, and what is wrong with it."""
     extra = _from_json(given) if isinstance(given, str) and given.strip() else given or {}
     if not isinstance(extra, Mapping):
-        problems.append('Extra is not a JSON object; write it like {"remote_id": 1}')
-        return Extra()
+        return Extra(), ['Extra is not a JSON object; write it like {"remote_id": 1}']
     values: dict[str, Any] = {}
+    problems: list[str] = []
     fields = {field.name: field.type for field in msgspec.structs.fields(Extra)}
     for given_name, value in extra.items():
         name = given_name.removeprefix(FORM_PREFIX)
@@ -167,7 +242,7 @@ def _parse_extra(given: Mapping[str, Any] | str | None, problems: list[str]) -> 
             continue
         if values.setdefault(name, converted) != converted:
             problems.append(f"Extra has {name} and {FORM_PREFIX}{name} with different values; leave the second out")
-    return Extra(**values)
+    return Extra(**values), problems
 
 
 def _convert(name: str, value: object, wanted: Any) -> Any:
@@ -177,7 +252,7 @@ def _convert(name: str, value: object, wanted: Any) -> Any:
             return None
         # Only that word, not every text that JSON might read as null.
         try:
-            return msgspec.convert(value, Annotated[int, Meta(ge=0)], strict=False)
+            return msgspec.convert(value, _Number, strict=False)
         except msgspec.ValidationError as error:
             raise ValueError(f"{error}; give the number in the path, or 'none' where it has no remote/…") from None
     if name in _EXAMPLES and isinstance(value, str):
@@ -238,47 +313,75 @@ def _from_json(text: str) -> object:
         return None
 
 
-def _parse_host(host: str | None, port: int | None, allow_http: bool, problems: list[str]) -> str:
+def _parse_host(host: str | None, port: int | None, *, allow_http: bool) -> tuple[str, list[str]]:
+    """Return the origin that Host and Port name, no text where Host names none, and what is wrong with them."""
     text = (host or "").strip()
-    if not text.strip("/"):
-        problems.append("Host is empty; put the API's host there, such as shop.example.com")
-        return ""
-    if not text.isascii():
+    problem = _problem_of_text(text)
+    url = None if problem else _split(text)
+    if url is None:
+        return "", [problem or _no_host(text)]
+    problems = []
+    if url.scheme not in ("https", "http"):
+        problems.append("Host has a scheme that is neither https nor http; use https")
+    if problem := _problem_of_name(url, text):
+        return "", [*problems, problem]
+    if url.path.strip("/") or url.query or url.fragment:
+        problems.append("Host has a path; give the host only, such as https://shop.example.com")
+    problems += _problems_of_ports(port, url.port)
+    if url.scheme == "http" and not allow_http and not _is_loopback(url.hostname or ""):
         problems.append(
+            'Host is plain http: the key would travel unencrypted. Use https, or set {"allow_http": true} in Extra'
+        )
+    return _origin(url, port or url.port), problems
+
+
+def _problem_of_text(text: str) -> str | None:
+    """Return why Host cannot be read at all, None where it can be."""
+    if not text.strip("/"):
+        return "Host is empty; put the API's host there, such as shop.example.com"
+    if not text.isascii():
+        return (
             f"Host ({_kind(text)}) has a character that is not ASCII; write the name in punycode, as "
             "xn--mteri-kva70e.example.com for müşteri.example.com"
         )
-        return ""
+    return None
+
+
+def _no_host(text: str) -> str:
+    return f"Host ({_kind(text)}) is not a host name or URL; write it like shop.example.com"
+
+
+def _split(text: str) -> SplitResult | None:
+    """Return the parts of Host, with https where it names no scheme; None where it is no URL."""
     scheme, _, rest = text.rpartition("://")
     # As Airflow takes it out of a connection's URI.
     if _is_ipv6(rest.rstrip("/")):
         rest = f"[{rest.rstrip('/')}]"
     try:
         url = urlsplit(f"{scheme or 'https'}://{rest}")
-        given_port = url.port
+        _ = url.port  # which is read only here
     except ValueError:
-        problems.append(f"Host ({_kind(text)}) is not a host name or URL; write it like shop.example.com")
-        return ""
-    if url.scheme not in ("https", "http"):
-        problems.append("Host has a scheme that is neither https nor http; use https")
+        return None
+    return url
+
+
+def _problem_of_name(url: SplitResult, text: str) -> str | None:
+    """Return why Host names no host, None where it does."""
     if url.username is not None or url.password is not None:
-        problems.append("Host holds a user name or password; put the API key into Password instead")
-        return ""
+        return "Host holds a user name or password; put the API key into Password instead"
     if not url.hostname or not _HOSTNAME.fullmatch(url.hostname):
-        problems.append(f"Host ({_kind(text)}) is not a host name or URL; write it like shop.example.com")
-        return ""
-    if url.path.strip("/") or url.query or url.fragment:
-        problems.append("Host has a path; give the host only, such as https://shop.example.com")
-    if port is not None and given_port is not None and port != given_port:
-        problems.append("Port differs from the port in Host; give one of them")
-    for number in (port, given_port):
-        if number is not None and not 0 < number < 65536:
-            problems.append("Port is not a port; give one between 1 and 65535, or leave it empty")
-    if url.scheme == "http" and not allow_http and not _is_loopback(url.hostname):
-        problems.append(
-            'Host is plain http: the key would travel unencrypted. Use https, or set {"allow_http": true} in Extra'
-        )
-    return _origin(url, port or given_port)
+        return _no_host(text)
+    return None
+
+
+def _problems_of_ports(*ports: int | None) -> Iterator[str]:
+    """Yield what is wrong with the ports in Port and Host, either of which may be left out."""
+    given = [port for port in ports if port is not None]
+    if len(set(given)) > 1:
+        yield "Port differs from the port in Host; give one of them"
+    for port in given:
+        if not 0 < port < 65536:
+            yield "Port is not a port; give one between 1 and 65535, or leave it empty"
 
 
 def _is_ipv6(text: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow_provider_akinon.audit_events.export.arenas import share_arenas
 from airflow_provider_akinon.audit_events.export.precision import Precision
-from airflow_provider_akinon.audit_events.export.proof import Draft, Export, export_window
+from airflow_provider_akinon.audit_events.export.proof import Draft, Encoded, Export, export_window
 from airflow_provider_akinon.audit_events.export.reader import LOOKAHEAD_SLICES, SLICE_PAGES, Count, Reader, Stretch
 from airflow_provider_akinon.audit_events.export.step import Part
 
@@ -13,6 +13,7 @@ __all__ = [
     "SLICE_PAGES",
     "Count",
     "Draft",
+    "Encoded",
     "Export",
     "Part",
     "Precision",

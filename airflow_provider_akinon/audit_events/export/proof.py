@@ -17,18 +17,17 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator, Set
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from itertools import islice
-from typing import IO
+from typing import IO, NamedTuple
 
 from airflow_provider_akinon.audit_events.api import PagesOfEvents, keeping_secret
 from airflow_provider_akinon.audit_events.errors import IncompleteWindow, ProtocolError
-from airflow_provider_akinon.audit_events.export.reader import Count, Reader, Stretch
+from airflow_provider_akinon.audit_events.export.reader import Count, Reader, Reading, Stretch
 from airflow_provider_akinon.audit_events.export.step import TIMES, meaningless
 from airflow_provider_akinon.audit_events.formats import Block, JsonLines, unpacked_lines, write_parquet
 from airflow_provider_akinon.audit_events.model import Filters, Format, Source, Window, parse_events
@@ -38,6 +37,16 @@ SLICE_EVENTS = 1000
 """Events that a slice of the file holds before the next begins: what is counted, and read, again as one."""
 MENDING_REQUESTS = 1500
 """Requests that mending a window may take, beside four times those that its first reading took."""
+
+
+class Encoded(NamedTuple):
+    """A file of events in the format asked for, at its start."""
+
+    file: IO[bytes]
+    size: int
+    """Its bytes."""
+    sha256: str
+    """Theirs, in hex."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +67,10 @@ class Export:
     written: JsonLines
     """What identifies the events, whatever the format."""
     draft: Draft
-    encoded: Callable[[], tuple[IO[bytes], int, str]]
-    """Returns a file of the events in ``format``, its bytes and their SHA-256 in hex; gone when the export's context
-    ends. Made when first asked for: most later exports of a window need none."""
+    encoded: Callable[[], Encoded]
+    """Returns a file of the events in ``format``; gone when the export's context ends.
+
+    It is made when first asked for: most later exports of a window need none."""
 
     def lines(self) -> Generator[bytes, None, None]:
         """Yield the events' lines, uncompressed and without line breaks, from the first on."""
@@ -105,10 +115,11 @@ def export_window(
 def _proved(reader: Reader, file_format: Format) -> tuple[Draft, Count]:
     """Return a draft of the reader's window whose numbers add up, and the count that proves it."""
     window = reader.window
-    draft = Draft.write(reader.read([window]), file_format)
+    with reader.read([window]) as reading:
+        draft, first = _written(reading, reading.stretches(), file_format)
     try:
         allowance = MENDING_REQUESTS + 5 * reader.requests
-        count = first = reader.closing_count
+        count = first
         tried = stood_still = False
         while count.events != draft.lines.count or any(slice_.fell for slice_ in draft.slices):
             moved = _moved(draft, reader)
@@ -119,10 +130,9 @@ def _proved(reader: Reader, file_format: Format) -> tuple[Draft, Count]:
                 tried = True
                 _require_movement(reader, *differing[0])
             if moved:
-                mended = Draft.write(_mended(draft, reader, [slice_ for slice_, _, _ in moved]), file_format)
+                mended, count = _mended(draft, reader, {slice_ for slice_, _, _ in moved})
                 draft.file.close()
                 draft = mended
-                count = reader.closing_count
             else:
                 before, count = count, reader.count()
                 if count.events == before.events and count.events != draft.lines.count:
@@ -168,7 +178,7 @@ class Draft:
         slices: list[Slice] = []
         file = tempfile.TemporaryFile(prefix="akinon-audit-events-")  # noqa: SIM115 - closed by the draft's owner
         try:
-            # Closed here: threads that read would go on for as long as somebody holds on to an error.
+            # Closed here: a file that they read would stay open for as long as somebody holds on to an error.
             with closing(stretches), JsonLines(file, file_format) as lines:
                 for stretch in stretches:
                     lines.write(stretch.events)
@@ -198,11 +208,11 @@ class Draft:
             self.file.seek(0)
 
     @contextmanager
-    def encoded(self) -> Iterator[tuple[IO[bytes], int, str]]:
-        """Give a file of the events in the format asked for, with its size in bytes and its SHA-256 in hex."""
+    def encoded(self) -> Iterator[Encoded]:
+        """Give a file of the events in the format asked for."""
         self.file.seek(0)
         if self.format is not Format.PARQUET:
-            yield self.file, self.lines.size, self.lines.sha256
+            yield Encoded(self.file, self.lines.size, self.lines.sha256)
             return
         with tempfile.TemporaryFile(prefix="akinon-audit-events-") as file, closing(self.read()) as lines:
             write_parquet(lines, file)
@@ -210,7 +220,7 @@ class Draft:
             file.seek(0)
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             file.seek(0)
-            yield file, size, sha256
+            yield Encoded(file, size, sha256)
 
 
 def _moved(draft: Draft, reader: Reader) -> list[tuple[Window, int, int]]:
@@ -229,29 +239,50 @@ def _require_movement(reader: Reader, window: Window, read: int) -> None:
     :raises MeaninglessCount: it gives as many events as before, and counts another number, again and again.
     """
     for _ in range(TIMES - 1):
-        again = sum(stretch.events.count for stretch in reader.read([window]))
+        with reader.read([window]) as reading:
+            again = sum(stretch.events.count for stretch in reading.stretches())
         [count] = reader.counts([window])
         if again != read or count == read:
             return
     raise meaningless(window, count, read)
 
 
-def _mended(draft: Draft, reader: Reader, moved: Iterable[Window]) -> Generator[Stretch, None, None]:
-    """Yield the draft's slices, those in ``moved`` read again."""
-    again = set(moved)
+def _mended(draft: Draft, reader: Reader, moved: Set[Window]) -> tuple[Draft, Count]:
+    """Return a draft with the slices in ``moved`` read again, and the count that closes that reading."""
+    in_order = [slice_.window for slice_ in draft.slices if slice_.window in moved]
+    with reader.read(in_order) as reading:
+        return _written(reading, _merged(draft, moved, reading.stretches()), draft.format)
+
+
+def _merged(draft: Draft, moved: Set[Window], fresh: Iterator[Stretch]) -> Generator[Stretch, None, None]:
+    """Yield the draft's slices, those in ``moved`` by the stretches that were read again."""
     # Closed here: a generator left to the garbage collector would seek in a file that is closed by then.
-    with closing(draft.read()) as lines, closing(reader.read(moved)) as fresh:
+    with closing(draft.read()) as lines:
         for slice_ in draft.slices:
-            stored = islice(lines, slice_.count)
-            if slice_.window in again:
+            if slice_.window in moved:
                 for stretch in fresh:
                     yield stretch
                     if stretch.window.end == slice_.window.end:
                         break
-                deque(stored, maxlen=0)
+                _skip(lines, slice_.count)
             else:
-                yield Stretch(slice_.window, Block.of(parse_events(list(stored))), fell=False)
-        yield from fresh  # nothing is left of it but its closing count
+                stored = list(islice(lines, slice_.count))
+                yield Stretch(slice_.window, Block.of(parse_events(stored)), fell=False)
+
+
+def _skip(lines: Iterator[bytes], number: int) -> None:
+    """Leave out so many of the next lines."""
+    next(islice(lines, number, number), None)
+
+
+def _written(reading: Reading, stretches: Generator[Stretch, None, None], file_format: Format) -> tuple[Draft, Count]:
+    """Return a draft of ``stretches``, which come from a ``reading``, and the count that closes that."""
+    draft = Draft.write(stretches, file_format)
+    try:
+        return draft, reading.closing_count()
+    except BaseException:
+        draft.file.close()
+        raise
 
 
 def _incomplete(

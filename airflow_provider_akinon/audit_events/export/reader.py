@@ -24,6 +24,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import IO
@@ -93,18 +94,11 @@ class Reader:
         """Requests made so far, each counted once however often it was tried."""
         self.first_count = 0
         """What the API counted in the first slice when the first step read it."""
-        self._closing_count: Count | None = None
         self._counting = threading.Lock()
         self._trust_order = True
         self._precision = Precision()
         self._is_tried = False
         self._doubts_left = DOUBTS
-
-    @property
-    def closing_count(self) -> Count:
-        """What the API counted in the whole window after the last event of the latest `read`, which has ended."""
-        assert self._closing_count is not None  # noqa: S101 - `read` ends with it
-        return self._closing_count
 
     def count(self) -> Count:
         """Return how many events the whole window holds now.
@@ -121,14 +115,11 @@ class Reader:
         with in_threads(self._count, windows, self.threads, "akinon-count") as counts:
             return list(counts)
 
-    def read(self, windows: Iterable[Window]) -> Generator[Stretch, None, None]:
-        """Yield the events of ``windows``, which are in order, part by part in the order of time.
+    @contextmanager
+    def read(self, windows: Iterable[Window]) -> Iterator[Reading]:
+        """Read ``windows``, which are in order, and give what is read as it comes.
 
-        The closing count is asked for as soon as all is read, while what was read is still consumed: it is there when
-        this ends.
-
-        :raises ApiError: the API failed, or gave what was not asked for; see `errors`.
-        :raises IncompleteWindow: see `step.read_part`.
+        The closing count is asked for as soon as all is read, while what was read is still consumed.
         """
         with tempfile.TemporaryFile(prefix="akinon-audit-events-") as file:
             frontier = _Frontier([_Slice(window, _Due(window)) for window in windows], self.threads, _Shelf(file))
@@ -138,13 +129,8 @@ class Reader:
             ]
             for thread in threads:
                 thread.start()
-            read = 0
             try:
-                for stretch in frontier.stretches():
-                    read += stretch.events.count
-                    self._require_an_end(read)
-                    yield stretch
-                self._closing_count = frontier.closing_count
+                yield Reading(self, frontier)
             finally:
                 # A request in flight cannot be cancelled: its thread ends with it, and touches nothing here anymore.
                 frontier.stop()
@@ -211,8 +197,11 @@ class Reader:
             self.requests += 1
         return self.api.count(window, self.filters)
 
-    def _require_an_end(self, read: int) -> None:
-        """Make sure that a window which grows faster than it is read does not keep us for ever."""
+    def require_an_end(self, read: int) -> None:
+        """Make sure that a window which grows faster than it is read does not keep us for ever.
+
+        :raises IncompleteWindow: so many were read that it does.
+        """
         first = self.first_count
         if read > 2 * first + MOST_GROWTH:
             raise IncompleteWindow(
@@ -221,6 +210,33 @@ class Reader:
                 expected=first,
                 read=read,
             )
+
+
+class Reading:
+    """Windows that threads read; gone when the context of `Reader.read` ends."""
+
+    def __init__(self, reader: Reader, frontier: _Frontier) -> None:
+        self._reader = reader
+        self._frontier = frontier
+
+    def stretches(self) -> Generator[Stretch, None, None]:
+        """Yield the events part by part in the order of time, and end when the closing count is there.
+
+        :raises ApiError: the API failed, or gave what was not asked for; see `errors`.
+        :raises IncompleteWindow: see `step.read_part`.
+        """
+        read = 0
+        for stretch in self._frontier.stretches():
+            read += stretch.events.count
+            self._reader.require_an_end(read)
+            yield stretch
+
+    def closing_count(self) -> Count:
+        """Return what the API counted in the reader's whole window after the last event was read.
+
+        Takes all stretches to have been consumed, and raises what they do.
+        """
+        return self._frontier.closing_count()
 
 
 @dataclass(slots=True)
@@ -331,8 +347,8 @@ class _Frontier:
         self._useful = float(threads)
         """Threads that should do so at a time."""
         self._page_size = 1
-        self.closing_count: Count | None = None
-        """What the API counted when everything was read; there when `stretches` ends."""
+        self._closing_count: Count | None = None
+        """What the API counted when everything was read."""
         self._error: BaseException | None = None
         self._stopped = False
 
@@ -370,7 +386,7 @@ class _Frontier:
                 self._held += block.count
                 here.append(slice_)
             if part.rest is not None:
-                windows = part.rest.split(self._cuts(part, trust_order), part.unit)
+                windows = part.rest.split(self._cuts(part, trust_order=trust_order), part.unit)
                 due = _Due(whole, part.count, len(part.events), windows)
                 here.extend(_Slice(window, due, fell=fell and slice_.read is None) for window in windows)
                 self._unread += len(windows)
@@ -393,8 +409,18 @@ class _Frontier:
     def close(self, count: Count) -> None:
         """Take the closing count; nothing else is to come."""
         with self._may_consume:
-            self.closing_count = count
+            self._closing_count = count
             self._may_consume.notify()
+
+    def closing_count(self) -> Count:
+        """Return the closing count, waiting for it; raises what a thread met."""
+        with self._may_consume:
+            while self._error is None and self._closing_count is None:
+                self._may_consume.wait()
+            if self._error is not None:
+                raise self._error
+            assert self._closing_count is not None  # noqa: S101 - what the loop above waited for
+            return self._closing_count
 
     def stretches(self) -> Iterator[Stretch]:
         """Yield what was read from the front of the list, waiting for it, and at the end for the closing count.
@@ -403,7 +429,7 @@ class _Frontier:
         """
         while True:
             with self._may_consume:
-                while self._error is None and (self._slices[0].read if self._slices else self.closing_count) is None:
+                while self._error is None and (self._slices[0].read if self._slices else self._closing_count) is None:
                     self._may_consume.wait()
                 if self._error is not None:
                     raise self._error
@@ -442,7 +468,7 @@ class _Frontier:
             going += slice_.read is None
         return None
 
-    def _cuts(self, part: Part, trust_order: bool) -> int:
+    def _cuts(self, part: Part, *, trust_order: bool) -> int:
         """Return how many slices to cut the rest of a part into."""
         pages = part.left / part.page_size
         if not trust_order:

@@ -99,7 +99,7 @@ def read_part(
     :raises IncompleteWindow: one instant holds more events than could be read for certain.
     :raises MeaninglessCount: the API does not count what it gives.
     """
-    return _Step(api, filters, precision).read(window, trust_order)
+    return _Step(api, filters, precision).read(window, trust_order=trust_order)
 
 
 def require_meaning(
@@ -146,7 +146,7 @@ class _Step:
         """How many events a page holds, as far as is known."""
         self.requests = 0
 
-    def read(self, window: Window, trust_order: bool) -> Part:
+    def read(self, window: Window, *, trust_order: bool) -> Part:
         """See `read_part`."""
         answer = self._ask_sensibly(window)
         if answer.count == len(answer.events) >= self._limit:

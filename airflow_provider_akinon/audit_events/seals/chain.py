@@ -80,46 +80,15 @@ class SealChain:
         :param vouchers: a signature or a head covers its seal and the older ones, as far as none in between is
             missing or altered.
         """
-        seals: list[StoredSeal] = []
-        problems: list[SealProblem] = []
-        named: str | None = None  # what the next newer seal says that this one's SHA-256 is
-        signed = covered = vouchers.is_nothing
-        for number, after in _downwards(bodies):
+        reading = _Reading(vouchers)
+        for number, above in _downwards(bodies):
             key = seal_key(prefix, folder, number)
-            if number not in bodies:
-                lost = f"seal {number} is" if after == number + 1 else f"seals {number} to {after - 1} are"
-                problems.append(SealProblem(Status.MISSING, key, f"{lost} missing; a later one is there"))
-                named, signed, covered = None, vouchers.is_nothing, vouchers.is_nothing
-                continue
-            body = bodies[number]
-            try:
-                if isinstance(body, ArchiveError):
-                    raise body
-                sha256 = hashlib.sha256(body).hexdigest()
-                seal = parse_seal(key, body)
-                is_signed = _signed(seal, vouchers.keys)
-                if named not in (None, sha256):
-                    # One that nobody vouches for discredits none that has a voucher of its own.
-                    if covered or not (is_signed or sha256 in vouchers.known_heads):
-                        raise ArchiveError(f"seal {number} was changed: seal {number + 1} names the SHA-256 {named}")
-                    newer = seals.pop().key
-                    if all(problem.key != newer for problem in problems):
-                        detail = f"it names {named} as the seal before it, and that is {sha256}"
-                        problems.append(SealProblem(Status.ALTERED, newer, detail))
-                if (number == 1) != (seal.previous is None):
-                    raise ArchiveError(f"seal {number} names {seal.previous} as the seal before it")
-                signed = signed or is_signed
-            except ArchiveError as error:
-                problems.append(SealProblem(status_of(error), key, str(error)))
-                named, signed, covered = None, vouchers.is_nothing, vouchers.is_nothing
-                continue
-            covered = covered or signed or sha256 in vouchers.known_heads
-            if vouchers.keys and not signed:
-                detail = f"neither seal {number} nor a later one is signed by a key that was given"
-                problems.append(SealProblem(Status.NOT_SIGNED, key, detail))
-            seals.append(StoredSeal(key, sha256, seal, covered))
-            named = seal.previous
-        return cls(tuple(reversed(seals)), tuple(reversed(problems)))
+            if number in bodies:
+                reading.read(number, key, bodies[number])
+            else:
+                lost = f"seal {number} is" if above == number + 1 else f"seals {number} to {above - 1} are"
+                reading.break_off(SealProblem(Status.MISSING, key, f"{lost} missing; a later one is there"))
+        return cls(tuple(reversed(reading.seals)), tuple(reversed(reading.problems)))
 
     @property
     def head(self) -> StoredSeal | None:
@@ -150,6 +119,63 @@ class SealChain:
         for stored in self.seals:
             if stored.is_covered or not covered:
                 yield from ((stored.seal.chain, entry) for entry in stored.seal.receipts)
+
+
+class _Reading:
+    """The seals of a chain, read from the newest down: each is named, and may be covered, by those before it here."""
+
+    def __init__(self, vouchers: Vouchers) -> None:
+        self.seals: list[StoredSeal] = []
+        self.problems: list[SealProblem] = []
+        self._vouchers = vouchers
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._named: str | None = None
+        """What the next newer seal says that the SHA-256 of the next one is."""
+        self._is_signed = self._is_covered = self._vouchers.is_nothing
+
+    def break_off(self, problem: SealProblem) -> None:
+        """Note that the next seal is missing or wrong: nothing covers the older ones through it."""
+        self.problems.append(problem)
+        self._begin_anew()
+
+    def read(self, number: int, key: str, body: bytes | ArchiveError) -> None:
+        """Check the next seal."""
+        try:
+            if isinstance(body, ArchiveError):
+                raise body
+            seal, sha256 = parse_seal(key, body), hashlib.sha256(body).hexdigest()
+            is_signed = _signed(seal, self._vouchers.keys)
+            is_head = sha256 in self._vouchers.known_heads
+            if self._named not in (None, sha256):
+                self._contradict(number, sha256, has_voucher=is_signed or is_head)
+            if (number == 1) != (seal.previous is None):
+                raise ArchiveError(f"seal {number} names {seal.previous} as the seal before it")
+        except ArchiveError as error:
+            self.break_off(SealProblem(status_of(error), key, str(error)))
+            return
+        self._is_signed |= is_signed
+        self._is_covered |= self._is_signed or is_head
+        if self._vouchers.keys and not self._is_signed:
+            detail = f"neither seal {number} nor a later one is signed by a key that was given"
+            self.problems.append(SealProblem(Status.NOT_SIGNED, key, detail))
+        self.seals.append(StoredSeal(key, sha256, seal, self._is_covered))
+        self._named = seal.previous
+
+    def _contradict(self, number: int, sha256: str, *, has_voucher: bool) -> None:
+        """Decide which is wrong, a seal or the newer one that names another in its place, and drop that.
+
+        One that nobody vouches for discredits none that has a voucher of its own.
+
+        :raises ArchiveError: it is this one.
+        """
+        if self._is_covered or not has_voucher:
+            raise ArchiveError(f"seal {number} was changed: seal {number + 1} names the SHA-256 {self._named}")
+        newer = self.seals.pop().key
+        if all(problem.key != newer for problem in self.problems):
+            detail = f"it names {self._named} as the seal before it, and that is {sha256}"
+            self.problems.append(SealProblem(Status.ALTERED, newer, detail))
 
 
 def _downwards(numbers: Collection[int]) -> Iterator[tuple[int, int]]:

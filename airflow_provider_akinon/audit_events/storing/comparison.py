@@ -77,7 +77,7 @@ class Difference:
 class Comparison:
     """A window's stored events beside those that were read; `comparing` makes one."""
 
-    def __init__(self, database: sqlite3.Connection, marks: bool) -> None:
+    def __init__(self, database: sqlite3.Connection, *, marks: bool) -> None:
         self.numbers = Numbers()
         self.unproved: dict[int, str] = {}
         """The numbers of the objects of which an event changed, vanished, or could not be compared, each with the

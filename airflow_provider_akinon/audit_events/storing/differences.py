@@ -64,6 +64,8 @@ class Compared(NamedTuple):
 
 SAME = Compared(Verdict.SAME)
 
+_Value = bytes | msgspec.Raw
+
 
 def compare(stored: bytes, now: bytes, *, marks: bool = False) -> Compared:
     """Compare the record of an event that is stored with the one that the API gives now.
@@ -74,28 +76,34 @@ def compare(stored: bytes, now: bytes, *, marks: bool = False) -> Compared:
     if stored == now:
         return SAME
     before, after = raw_members(stored), raw_members(now)
-    fields, moved, unknown, new = [], False, False, False
-    differing = [name for name, raw in before.items() if raw != after.get(name)]
-    for name in (*differing, *(after.keys() - before.keys())):
-        raw, other = before.get(name), after.get(name)
-        here, there = None if raw is None else bytes(raw), None if other is None else bytes(other)
-        if here is None and name not in DOCUMENTED:
-            new = True
-        elif here is not None and there is not None and (here == there or _is_same(name, here, there)):
-            continue
-        elif marks and (_has_mark(here) or _has_mark(there)):
-            unknown = True
-        elif name != "user":
-            fields.append(name if len(name) <= _LONGEST_NAME else _shortened(name))
-        elif _pk(here) != _pk(there) and not (_is_removed(here) and _is_removed(there)):
-            fields.append("user.pk")
-        else:
-            moved = True
-    if fields:
-        return Compared(Verdict.CHANGED, tuple(sorted(fields)), new)
-    if unknown:
-        return Compared(Verdict.NOT_COMPARED, has_new_fields=new)
-    return Compared(Verdict.USER_MOVED if moved else Verdict.SAME, has_new_fields=new)
+    came = after.keys() - before.keys()
+    differing = {name for name, raw in before.items() if raw != after.get(name)} | (came & DOCUMENTED)
+    verdicts = {name: _verdict(name, before.get(name), after.get(name), marks=marks) for name in differing}
+    fields = [_told(name) for name, verdict in verdicts.items() if verdict is Verdict.CHANGED]
+    # What changed says more than what could not be compared, and that more than who the user is now.
+    found = (Verdict.CHANGED, Verdict.NOT_COMPARED, Verdict.USER_MOVED)
+    worst = next((verdict for verdict in found if verdict in verdicts.values()), Verdict.SAME)
+    return Compared(worst, tuple(sorted(fields)), has_new_fields=not came <= DOCUMENTED)
+
+
+def _verdict(name: str, before: _Value | None, after: _Value | None, *, marks: bool) -> Verdict:
+    """Compare one field of an event, None where a side does not have it."""
+    here, there = None if before is None else bytes(before), None if after is None else bytes(after)
+    if here is not None and there is not None and (here == there or _is_same(name, here, there)):
+        return Verdict.SAME
+    if marks and (_has_mark(here) or _has_mark(there)):
+        return Verdict.NOT_COMPARED
+    if name != "user":
+        return Verdict.CHANGED
+    is_another = _pk(here) != _pk(there) and not (_is_removed(here) and _is_removed(there))
+    return Verdict.CHANGED if is_another else Verdict.USER_MOVED
+
+
+def _told(name: str) -> str:
+    """Return what a changed field is called: of a user, only who it is counts."""
+    if name == "user":
+        return "user.pk"
+    return name if len(name) <= _LONGEST_NAME else _shortened(name)
 
 
 def _is_same(name: str, here: bytes, there: bytes) -> bool:

@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import IO, Any
+
+from msgspec.structs import replace
 
 from airflow_provider_akinon import __version__
 from airflow_provider_akinon.audit_events.archive import (
@@ -45,7 +47,7 @@ from airflow_provider_akinon.audit_events.errors import (
     ObjectUnreadable,
     SourceChanged,
 )
-from airflow_provider_akinon.audit_events.export import Draft, Export, Stretch
+from airflow_provider_akinon.audit_events.export import Draft, Encoded, Export, Stretch
 from airflow_provider_akinon.audit_events.formats import (
     Block,
     JsonLines,
@@ -160,6 +162,16 @@ class _Copy:
 
 
 @dataclass(frozen=True, slots=True)
+class _NewObject:
+    """An object that is there, and whose receipt is to be written."""
+
+    head: ObjectHead
+    stored: StoredObject
+    lines: JsonLines
+    """What identifies its events."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Task:
     export: Export
     target: Target
@@ -182,7 +194,7 @@ class _Task:
         export = self.export
         stored = StoredWindow.read(self.bucket, self.place, export)
         if not stored.objects:
-            stored = self._add(stored, *export.encoded(), export.written, Numbers())
+            stored = self._add(stored, export.encoded(), export.written, Numbers())
             return Archived(stored, Numbers(new=export.count), export.count, written=True)
         if stored.shows(export):
             return Archived(stored, Numbers(same=export.count), 0, written=False)
@@ -208,7 +220,7 @@ class _Task:
         if numbers.new:
             lines = comparison.new_lines()
             with _drafted(lines, self.export.window, self.export.format) as draft, draft.encoded() as encoded:
-                stored = self._add(stored, *encoded, draft.lines, numbers)
+                stored = self._add(stored, encoded, draft.lines, numbers)
         stored = self._record(stored, comparison)
         return Archived(stored, numbers, numbers.new, written=stored is not before)
 
@@ -283,59 +295,60 @@ class _Task:
                 lines = _as_read(lines, read)
             with _drafted(lines, self.export.window, Format.JSONL) as draft:
                 written = draft.lines
-        numbers = comparison.numbers
-        return self._write_receipt(
-            stored,
-            numbers,
+        new = _NewObject(
             last.head,
-            written=written,
-            stored_object=StoredObject(
+            StoredObject(
                 key=last.key,
                 size=last.head.size,
                 sha256=copy.sha256,
                 content_sha256=written.content_sha256,
                 version_id=last.head.version_id,
             ),
-            # This task may be killed, too, before it stores them: then this receipt is the last.
-            to_come=numbers.new,
+            written,
         )
+        # This task may be killed, too, before it stores them: then this receipt is the last.
+        to_come = comparison.numbers.new
+        return self._write(stored, self._receipt_of_object(stored, comparison.numbers, new, to_come), last.head)
 
-    def _add(
-        self, stored: StoredWindow, file: IO[bytes], size: int, sha256: str, written: JsonLines, numbers: Numbers
-    ) -> StoredWindow:
+    def _add(self, stored: StoredWindow, encoded: Encoded, lines: JsonLines, numbers: Numbers) -> StoredWindow:
         """Store a file as the window's next object, and its receipt.
 
         :raises _KeyTaken: its key is taken.
         :raises ObjectChanged: S3 shows another object than was written.
         """
         place = self.place.late(len(stored.objects), self.export.format)
+        arguments = self._arguments_of_object(encoded, lines)
+        try:
+            in_parts = may_upload_in_parts(self.bucket, place.folder, arguments, encoded.size)
+            self.bucket.upload(place.key, encoded.file, arguments, in_parts=in_parts)
+        except ObjectChanged as error:
+            raise _KeyTaken(str(place)) from error
+        head = self._require_there(place, encoded.size, encoded.sha256)
+        written = StoredObject(
+            key=place.key,
+            size=encoded.size,
+            sha256=encoded.sha256,
+            content_sha256=lines.content_sha256,
+            version_id=head.version_id,
+        )
+        receipt = self._receipt_of_object(stored, numbers, _NewObject(head, written, lines))
+        return self._write(stored, receipt, head)
+
+    def _arguments_of_object(self, encoded: Encoded, lines: JsonLines) -> dict[str, Any]:
+        """Return the upload arguments of a new object, with what its metadata say of it."""
         metadata = {
-            "count": str(written.count),
-            "sha256": sha256,
-            "content-sha256": written.content_sha256,
-            "uuids-sha256": written.uuids_sha256,
+            "count": str(lines.count),
+            "sha256": encoded.sha256,
+            "content-sha256": lines.content_sha256,
+            "uuids-sha256": lines.uuids_sha256,
             **identity_of(self.export),
         }
         own = {METADATA_PREFIX + name: value for name, value in metadata.items()}
-        arguments = {
+        return {
             **self.arguments,
             "ContentType": self.export.format.content_type,
             "Metadata": {**self.arguments.get("Metadata", {}), **own},
         }
-        try:
-            in_parts = may_upload_in_parts(self.bucket, place.folder, arguments, size)
-            self.bucket.upload(place.key, file, arguments, in_parts=in_parts)
-        except ObjectChanged as error:
-            raise _KeyTaken(str(place)) from error
-        head = self._require_there(place, size, sha256)
-        stored_object = StoredObject(
-            key=place.key,
-            size=size,
-            sha256=sha256,
-            content_sha256=written.content_sha256,
-            version_id=head.version_id,
-        )
-        return self._write_receipt(stored, numbers, head, written=written, stored_object=stored_object)
 
     def _require_there(self, place: Place, size: int, sha256: str) -> ObjectHead:
         """Make sure that what was written is there; some stores keep no metadata, and there the bytes tell.
@@ -357,56 +370,72 @@ class _Task:
     def _record(self, stored: StoredWindow, comparison: Comparison) -> StoredWindow:
         """Record what changed or vanished, as far as no receipt of the window says so."""
         for differences in _parts(comparison.not_recorded()):
-            stored = self._write_receipt(stored, comparison.numbers, None, differences=differences)
+            changed = [ChangedEvent(uuid=each.uuid, fields=list(each.fields)) for each in differences if each.fields]
+            vanished = [each.uuid for each in differences if not each.fields]
+            receipt = replace(self._receipt(stored, comparison.numbers), changed=changed, vanished=vanished)
+            stored = self._write(stored, receipt, None)
         return stored
 
-    def _write_receipt(
-        self,
-        stored: StoredWindow,
-        numbers: Numbers,
-        head: ObjectHead | None,
-        *,
-        written: JsonLines | None = None,
-        stored_object: StoredObject | None = None,
-        differences: Iterable[Difference] = (),
-        to_come: int = 0,
-    ) -> StoredWindow:
-        differences = list(differences)
-        known = stored.receipts
-        sum_before = int(known.last.window_uuids, 16) if known.receipts else 0
-        lines = written.count if written else 0
-        receipt = Receipt(
+    def _receipt_of_object(
+        self, stored: StoredWindow, numbers: Numbers, new: _NewObject, to_come: int = 0
+    ) -> Receipt:
+        """Return the receipt of a new object; ``to_come`` events more are to be stored in another one."""
+        receipt, lines = self._receipt(stored, numbers), new.lines
+        counts = receipt.counts
+        return replace(
+            receipt,
+            counts=replace(
+                counts,
+                api_after=counts.api_after - to_come,
+                uuids=lines.distinct,
+                lines=lines.count,
+                window=counts.window + lines.count,
+            ),
+            uuids_sha256=lines.uuids_sha256,
+            window_uuids=sum_in_hex(added_sums(int(receipt.window_uuids, 16), lines.uuids_sum)),
+            first_timestamp=lines.first[0] if lines.first else None,
+            last_timestamp=lines.last[0] if lines.last else None,
+            object=new.stored,
+        )
+
+    def _receipt(self, stored: StoredWindow, numbers: Numbers) -> Receipt:
+        """Return what every receipt of the window says now, of no object and no change."""
+        export, known = self.export, stored.receipts
+        return Receipt(
             schema=RECEIPT_SCHEMA,
-            window=self.export.window,
-            filters=self.export.filters,
-            source=self.export.source,
+            window=export.window,
+            filters=export.filters,
+            source=export.source,
             partition_timezone=self.target.timezone,
-            format=self.export.format,
-            redaction=None if self.export.redaction is None else Policy(**self.export.redaction.as_dict()),
+            format=export.format,
+            redaction=None if export.redaction is None else Policy(**export.redaction.as_dict()),
             counts=Counts(
-                api_before=self.export.count_before,
-                api_after=self.export.count - to_come,
-                uuids=written.distinct if written else 0,
-                lines=lines,
-                window=known.lines + lines,
+                api_before=export.count_before,
+                api_after=export.count,
+                uuids=0,
+                lines=0,
+                window=known.lines,
                 vanished=numbers.vanished,
             ),
-            uuids_sha256=written.uuids_sha256 if written else None,
-            window_uuids=sum_in_hex(added_sums(sum_before, written.uuids_sum if written else 0)),
-            first_timestamp=written.first[0] if written and written.first else None,
-            last_timestamp=written.last[0] if written and written.last else None,
-            object=stored_object,
-            changed=[ChangedEvent(uuid=each.uuid, fields=list(each.fields)) for each in differences if each.fields],
-            vanished=[each.uuid for each in differences if not each.fields],
+            uuids_sha256=None,
+            window_uuids=known.last.window_uuids if known.receipts else sum_in_hex(0),
+            first_timestamp=None,
+            last_timestamp=None,
+            object=None,
+            changed=[],
+            vanished=[],
             provider_version=__version__,
             run=self.run,
-            verified_at=self.export.proved_at,
+            verified_at=export.proved_at,
             previous=known.newest,
             not_proved=list(NOT_PROVED),
         )
+
+    def _write(self, stored: StoredWindow, receipt: Receipt, head: ObjectHead | None) -> StoredWindow:
+        """Write a receipt and return the window with it, and with its object, where it has one."""
         encoded = receipt.encode()
         sha256 = hashlib.sha256(encoded).hexdigest()
-        key = receipt_key(stored_object.key if stored_object else self.place.key, sha256)
+        key = receipt_key(receipt.object.key if receipt.object else self.place.key, sha256)
         self.bucket.create(key, encoded, arguments_of_documents(self.arguments))
         return stored.having(head, sha256, receipt)
 

@@ -160,13 +160,14 @@ def evidence_of(bucket: Bucket, key: str, names: Names) -> Evidence:
         try:
             receipt = read_receipt(bucket, place)
         except ArchiveError as error:
-            problems.append(Problem(status_of(error), str(error), held is None))
+            problems.append(Problem(status_of(error), str(error), hinders_sealing=held is None))
             continue
         if held is not None and entry_of(key, sha256, receipt) != (held.chain, held.entry):
-            problems.append(Problem(Status.ALTERED, f"seal {held.number} tells other things of {sha256}", False))
+            detail = f"seal {held.number} tells other things of {sha256}"
+            problems.append(Problem(Status.ALTERED, detail, hinders_sealing=False))
         elif contradiction := _contradiction(receipt):
             detail = f"the receipt {sha256} contradicts itself: {contradiction}"
-            problems.append(Problem(Status.ALTERED, detail, held is None))
+            problems.append(Problem(Status.ALTERED, detail, hinders_sealing=held is None))
         receipts[sha256] = receipt.without_uuids()
     for sha256, each in names.held.items():
         if sha256 not in names.present:

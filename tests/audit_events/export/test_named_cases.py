@@ -264,8 +264,9 @@ class TestConcurrency:
         world = World(events=3_000, page_size=20, concurrency=4)
         api = AdversarialApi(world)
         reader = Reader(api, world.window, world.filters)
-        read = sum(stretch.events.count for stretch in reader.read([world.window]))
-        assert read == reader.closing_count.events == 3_000
+        with reader.read([world.window]) as reading:
+            read = sum(stretch.events.count for stretch in reading.stretches())
+            assert read == reading.closing_count().events == 3_000
         assert api.asked[-1]["limit"] == "1"
         assert [params["limit"] for params in api.asked].count("1") == 1
 
@@ -273,13 +274,12 @@ class TestConcurrency:
         """What is read ahead of a slow consumer is bounded, whatever the window holds."""
         world = World(events=20_000, page_size=20, concurrency=4)
         api = AdversarialApi(world)
-        stretches = Reader(api, world.window, world.filters).read([world.window])
-        next(stretches)
-        requests = -1
-        while requests != api.requests:
-            requests = api.requests
-            time.sleep(0.1)
-        in_flight = world.concurrency * world.page_size
-        ahead = LOOKAHEAD_SLICES * SLICE_PAGES * in_flight
-        assert ahead // 2 < len(api.returned) <= ahead + 2 * in_flight
-        stretches.close()
+        with Reader(api, world.window, world.filters).read([world.window]) as reading:
+            next(reading.stretches())
+            requests = -1
+            while requests != api.requests:
+                requests = api.requests
+                time.sleep(0.1)
+            in_flight = world.concurrency * world.page_size
+            ahead = LOOKAHEAD_SLICES * SLICE_PAGES * in_flight
+            assert ahead // 2 < len(api.returned) <= ahead + 2 * in_flight

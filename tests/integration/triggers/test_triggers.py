@@ -177,7 +177,8 @@ def test_a_waiting_trigger_gives_up(
 
 
 def test_a_waiting_trigger_outlives_failures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four failures in a row do not end the waiting, and a good answer starts their count anew."""
+    """Four failures in a row do not end the waiting, each pause is twice the last, and a good answer starts anew."""
+    monkeypatch.setattr(triggers, "FIRST_PAUSE", 0.05)
     bad, empty, found = problem(500, {}), page(), FOUND
     with Server(*[bad] * 4, empty, *[bad] * 4, found) as api:
         connect_to(api.port, monkeypatch)
@@ -186,10 +187,15 @@ def test_a_waiting_trigger_outlives_failures(monkeypatch: pytest.MonkeyPatch) ->
 
     assert event == {"status": "done", "count": 7, "window": DAY.as_dict(), "settled_at": None}
     assert len(api.requests) == 10
+    gaps = [after.at - before.at for before, after in pairwise(api.requests)]
+    for run in (gaps[:4], gaps[5:]):
+        assert [gap >= 0.05 * 2**number for number, gap in enumerate(run)] == [True] * 4
 
 
-def test_a_waiting_trigger_waits_as_long_as_the_api_asks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After 429 the next request comes no sooner than the API said."""
+def test_a_waiting_trigger_waits_as_long_as_the_api_asks(
+    monkeypatch: pytest.MonkeyPatch, log: Callable[[], str]
+) -> None:
+    """After 429 the next request comes no sooner than the API said, and the trigger itself waits: no thread does."""
     with Server(problem(429, {}, Retry_After="1"), FOUND) as api:
         connect_to(api.port, monkeypatch)
         [event] = fire(waiting_trigger(filters={}))
@@ -197,6 +203,7 @@ def test_a_waiting_trigger_waits_as_long_as_the_api_asks(monkeypatch: pytest.Mon
     assert event["status"] == "done"
     first, second = (request.at for request in api.requests)
     assert second - first >= 1
+    assert "Looking again in 1 s, after 1 of 5 failures: The Akinon API answered 429: {} (asks to wait 1 s)" in log()
 
 
 def test_the_interval_grows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import gzip
 import json
 import logging
@@ -14,7 +15,7 @@ import tracemalloc
 import unicodedata
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from itertools import chain, repeat
@@ -25,7 +26,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_akinon.audit_events.api import AuditEventsApi, Settings
+from airflow_provider_akinon.audit_events.api import AuditEventsApi, Limits, Settings, transport
 from airflow_provider_akinon.audit_events.errors import (
     AkinonError,
     ProtocolError,
@@ -707,3 +708,17 @@ def test_whatever_it_answers(answer: Answer, way: Callable[[RawServer], Outcome]
         assert 0 <= outcome <= 2**53
     elif isinstance(outcome, list):
         assert outcome in ([], [RECORD.encode()], [re.sub(rb" ", b"", RECORD.encode())])
+
+
+def test_a_connection_that_comes_too_late_is_closed() -> None:
+    """Where the time is over as soon as the server is reached, nothing is left open; a socket that is, warns."""
+    with RawServer(lambda: iter([])) as server:
+        parsed = settings_for(server)
+        left = iter([TIMEOUT, TIMEOUT])
+        # The request has begun, and is about to be sent.
+        limits = Limits(parsed.base_url, TIMEOUT, lambda: next(left, 3 * TIMEOUT))
+        with closing(transport.Transport(f"{server.url}/", parsed)) as sender:
+            with pytest.raises(Unreachable, match="did not answer in time"):
+                sender.get(f"{server.url}/", limits)
+            assert server.requests == []
+        gc.collect()
