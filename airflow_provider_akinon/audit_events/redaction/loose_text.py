@@ -55,8 +55,10 @@ _USER_INFO = re.compile(
 # Names.
 _IN_NAME = r"""[^\r\n&;,?#=:{}"<>\\/]"""
 _NAMED = re.compile(
-    rf"""(?<!{_IN_NAME})({_IN_NAME}++(?>(?:(?:(?<=\[)"|"(?=\])){_IN_NAME}*+)*))[?#/;<>{{}}]{{0,3}}+(")?(?(2)\s*+)([=:])"""
+    rf"""(?<!{_IN_NAME})({_IN_NAME}++(?>(?:(?:(?<=\[)"|"(?=\])){_IN_NAME}*+)*))[?#/;<>{{}}]{{0,3}}+(")?(?(2)\s*+|(?:\s++(?==))?)([=:])"""
 )
+_BEFORE_NAME = re.compile(r"""["<>{}\\=]|(?<![^\r\n])[^\r\n:]*+:[^\r\n]*+[\r\n]""")
+"""What no name in a form has in it: marks of something else, or a line of headers."""
 _SPACE = re.compile(r"\s*+")
 _BLANK = re.compile(r"[ \t]*+")
 _RUN = re.compile(r"[\w.\-\[\]%+$]+")
@@ -90,7 +92,8 @@ def loose_credentials(text: str, parent: str | None = None) -> list[Edit]:
 
 def _named(text: str, parent: str | None) -> Iterator[Edit]:
     """Yield the edits of values after a name and a colon or an equals sign."""
-    end = counted = since = 0
+    end = counted = since = pair = 0
+    is_form = "&" in text or _URL.match(text) is not None
     inside = {'"': False, "'": False}
     over = parent
     ends = _ends_in_form(text)
@@ -101,7 +104,11 @@ def _named(text: str, parent: str | None) -> Iterator[Edit]:
             over = parent
         since = found.start()
         names = list(_names(text, found))
-        if not any(is_credential(name, over) for name in names):
+        in_form = is_form and found[3] == "="
+        if not any(is_credential(name, over) for name in names) and not (
+            in_form and is_credential(_name_in_form(text, max(pair, end), found.start(3)), over)
+        ):
+            pair = found.end() if in_form else pair
             # {"card": {"number": …, if nothing closed it.
             over = next(filter(is_card, names), over)
             continue
@@ -145,6 +152,15 @@ def _names(text: str, found: re.Match[str]) -> Iterator[str]:
         yield near[:-1].rpartition("'")[2]
     elif goes_back:
         yield _BETWEEN_PARTS.split(near)[-1]
+
+
+def _name_in_form(text: str, pair: int, sep: int) -> str:
+    """Return all of the name that ends at an equals sign in a form, white space too.
+
+    ``pair``: where what is before has ended, or where a form within the form begins.
+    """
+    begin = text.rfind("&", pair, sep) + 1 or max(text.rfind(mark, pair, sep) for mark in "?#;") + 1 or pair
+    return _BEFORE_NAME.split(text[begin:sep].rstrip())[-1]
 
 
 def _json_value(text: str, start: int) -> int:
