@@ -93,7 +93,7 @@ def loose_credentials(text: str, parent: str | None = None) -> list[Edit]:
 def _named(text: str, parent: str | None) -> Iterator[Edit]:
     """Yield the edits of values after a name and a colon or an equals sign."""
     end = counted = since = pair = 0
-    is_form = "&" in text or _URL.match(text) is not None
+    is_form = "&" in text or _URL.match(text) is not None or ("://" in text and ("?" in text or "#" in text))
     inside = {mark: False for mark in ('"', "'") if mark in text}
     over = parent
     ends = _ends_in_form(text)

@@ -142,6 +142,7 @@ PLANTED = [
     ("post_data", '"a=1&my password, x: y=HUSH&c=2"', f'"a=1&my password, x: y={FORM}&c=2"'),
     ("post_data", '"a=1&q=my%20token%20x%20y%3DHUSH%26d%3D1"', f'"a=1&q=my%20token%20x%20y%3D{quote(FORM)}%26d%3D1"'),
     ("url", '"https://h/?my token x y=HUSH&b=1"', f'"https://h/?my token x y={FORM}&b=1"'),
+    ("headers", '"See: https://h/?my token x y=HUSH"', f'"See: https://h/?my token x y={FORM}"'),
     ("headers", '"Host: sid\\nmy token x y=HUSH&b=1"', f'"Host: sid\\nmy token x y={FORM}&b=1"'),
     # URLs
     ("url", '"https://h/p?token=HUSH&b=1#x"', f'"https://h/p?token={FORM}&b=1#x"'),
