@@ -298,6 +298,14 @@ def test_every_field_that_is_there_twice_is_redacted(field: str, again: str) -> 
     assert policy()(line) == line.replace(b'"hush1"', b'"[redacted]"').replace(b'"hush2"', b'"[redacted]"')
 
 
+@pytest.mark.parametrize("name", ["a\\tb", 'a\\"b', "a\\\\b", "\\u00fc", "ü"])
+def test_an_escaped_name_before_a_field_moves_no_place(name: str) -> None:
+    """What is replaced is where the field stands, also where names before it are longer than what they stand for."""
+    line = f'{{"{name}":0,"post_data":{{"sid":"hush"}},"uuid":"u"}}'.encode()
+
+    assert policy()(line) == line.replace(b'"hush"', b'"[redacted]"')
+
+
 CREDENTIALS = (
     "Cookie Set-Cookie cookies HTTP_COOKIE Authorization HTTP_AUTHORIZATION Proxy-Authorization X-Api-Key apikey apiKey "
     "APIKey api_keys X-CSRFToken csrftoken csrfmiddlewaretoken X-XSRF-TOKEN access_token refreshToken id_token authtoken "
