@@ -86,6 +86,8 @@ def make(rng: random.Random) -> Form:
     """Make one."""
     name, secret = _name(rng), _secret(rng)
     container = rng.choice(CONTAINERS)
+    if container in (in_raw_form, in_raw_query):
+        name = _spaced(rng, name)
     text = container(rng, name, secret)
     damage = rng.choice(DAMAGES) if rng.random() < 0.6 else _intact
     text = damage(rng, text, name)
@@ -104,6 +106,8 @@ def _is_named(text: str, name: str, container: Maker) -> bool:
     """Tell whether a text still says that the secret is one."""
     if container is in_user_info:
         return "@" not in text or "@host" in text
+    if container is in_raw_form and "&" not in text:
+        return False
     plain = unquote_plus(
         re.sub(r"\\(?:u([0-9a-f]{4})|(.))", lambda one: chr(int(one[1], 16)) if one[1] else one[2], text)
     )
@@ -140,6 +144,21 @@ _AROUND = (
     *(("", "2"), ("", "*"), ("", "!"), ("", "(1)"), ("user[", "]"), ("user['", "']"), ("x-", ""), ("a.b.", "")),
     *(("", "[]"), ("HTTP_", ""), ("_", "_"), ("$", "")),
 )
+
+
+def _spaced(rng: random.Random, name: str) -> str:
+    """Return a name with white space around it and words before and behind, as a form or a URL holds it unencoded."""
+    before, after = rng.choice(("", "my", "the user's")), rng.choice(("", "again", "of the new user", "x, y", "b: c"))
+    if re.sub(r"[^a-zı]", "", name.lower()).replace("ı", "i").endswith(_LAST):
+        after = ""
+    words = ["", before, *name.split(), *after.split(), ""]
+    spaces = _SPACES if ":" not in after else (" ", "\t")  # in lines a colon ends a header's name
+    return rng.choice(spaces).join(words) if rng.random() < 0.5 else " ".join(filter(None, words))
+
+
+_LAST = ("auth", "pin", "pincode", "pan", "sid", "csc", "creditcard", "kredikarti")
+"""Names that are a credential's only where nothing follows them."""
+_SPACES = (" ", " ", "  ", "\t", "\xa0", "\u2003", "\u3000", "\u2028", "\f", "\n", "\r\n")
 
 
 def _any_case(name: str) -> str:
@@ -209,6 +228,16 @@ def in_form(rng: random.Random, name: str, secret: str) -> str:
     return f"page=2&{code(name)}={code(secret)}&b=%C3%BC"
 
 
+def in_raw_form(rng: random.Random, name: str, secret: str) -> str:
+    pairs = ["page=2", f"{name}={quote_plus(secret)}", "b=%C3%BC"]
+    return "&".join(pairs[rng.randrange(2) :])
+
+
+def in_raw_query(rng: random.Random, name: str, secret: str) -> str:
+    before = rng.choice(("?", "#", "?page=2&", "?a b=2&"))
+    return f"https://shop.example.com/p{before}{name}={quote(secret, safe='')}&b=1"
+
+
 def in_query(rng: random.Random, name: str, secret: str) -> str:
     mark = rng.choice("?#")
     return f"https://shop.example.com/p{mark}page=2&{quote(name, safe='')}={quote(secret, safe='')}"
@@ -264,6 +293,8 @@ CONTAINERS: tuple[Maker, ...] = (
     in_pairs,
     in_labels,
     in_form,
+    in_raw_form,
+    in_raw_query,
     in_query,
     in_headers,
     in_parts,

@@ -119,14 +119,14 @@ class Extra(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     every worker."""
     proxies: Annotated[
         dict[str, str] | None,
-        Meta(title="Proxies (JSON)", description=f"Proxies by scheme, such as {EXAMPLE}."),
+        Meta(title="Proxies (JSON)", description="Proxies by scheme, such as " + EXAMPLE + "."),
     ] = None
     """Proxies by scheme, such as ``{"https": "http://user:password@proxy.example.com:3128"}``."""
     secret_headers: Annotated[
         dict[str, str] | None,
         Meta(
             title="Secret headers (JSON)",
-            description=f"Further HTTP headers, for a WAF in front of the API, such as {EXAMPLE_OF_HEADERS}.",
+            description="Further HTTP headers, for a WAF in front of the API, such as " + EXAMPLE_OF_HEADERS + ".",
             extra_json_schema={"format": "password"},
         ),
     ] = None

@@ -78,6 +78,15 @@ def _look(value: bytes | msgspec.Raw) -> tuple[list[str], list[str]] | None:
         return _NOTHING if type(root) is not str or harmless(root) else None
     names: list[str] = []
     texts: list[str] = []
+    quotes = _collected(root, names, texts)
+    # Of a key that is there twice one value was lost; where a quotation mark is escaped, this cannot tell.
+    if quotes is None or bytes(value).count(b'"') != quotes:
+        return None
+    return (names, texts) if names or texts else _NOTHING
+
+
+def _collected(root: Any, names: list[str], texts: list[str]) -> int | None:
+    """Collect names of credentials and texts that may hold some; return how many quotation marks were seen."""
     quotes = 0
     inside: list[Any] = [root]
     for holder in inside:
@@ -85,14 +94,10 @@ def _look(value: bytes | msgspec.Raw) -> tuple[list[str], list[str]] | None:
         if type(holder) is dict:
             quotes += 2 * len(holder)
             if not HARMLESS_NAMES.issuperset(holder):
-                for name in [*filterfalse(HARMLESS_NAMES.__contains__, holder)]:
-                    if not is_suspect(name):
-                        continue
-                    kid = holder.pop(name)
-                    if type(kid) is dict or type(kid) is list or not is_credential(name) or _is_body(name):
-                        return None
-                    names.append(name)
-                    quotes += 2 * (type(kid) is str)
+                strings = _taken_out(holder, names)
+                if strings is None:
+                    return None
+                quotes += 2 * strings
             kids = holder.values()
         elif len(holder) == 2 and type(holder[0]) is str and is_suspect(holder[0]):
             return None
@@ -103,10 +108,23 @@ def _look(value: bytes | msgspec.Raw) -> tuple[list[str], list[str]] | None:
                     texts.append(kid)
             elif type(kid) is dict or type(kid) is list:
                 inside.append(kid)
-    # Of a key that is there twice one value was lost; where a quotation mark is escaped, this cannot tell.
-    if bytes(value).count(b'"') != quotes:
-        return None
-    return (names, texts) if names or texts else _NOTHING
+    return quotes
+
+
+def _taken_out(members: dict[str, Any], names: list[str]) -> int | None:
+    """Take the credentials out of an object, and note their names; return how many were strings.
+
+    None where a name says something of more than one scalar: of what is below it, or beside it.
+    """
+    strings = 0
+    for name in [*filterfalse(HARMLESS_NAMES.__contains__, members)]:
+        if is_suspect(name):
+            value = members.pop(name)
+            if type(value) is dict or type(value) is list or not is_credential(name) or _is_body(name):
+                return None
+            names.append(name)
+            strings += type(value) is str
+    return strings
 
 
 def _found(json: bytes, names: list[str], texts: list[str], search: CredentialSearch) -> list[ByteEdit] | None:
@@ -174,24 +192,17 @@ class CredentialSearch:
             in_card = parent is not None and is_card(parent)
             for kid in node[4] or ():
                 name, begin, start, end, inside = kid
+                under = parent if name is None else name
                 if name is not None and (in_card or is_suspect(name)):
                     if whole and _is_body(name):
                         edits += self._string(text, begin, key_end(text, begin), None, layer)
                     if is_credential(name, parent):
                         edits += _removal(text, kid)
                         continue
-                under = parent if name is None else name
                 if inside is not None:
-                    labels, values = labelled(text, node, kid)
-                    if any(map(is_credential, labels)):
-                        edits += [edit for value in values for edit in _removal(text, value)]
+                    edits += _labelled_removals(text, node, kid)
                     stack.append((kid, under))
-                elif (
-                    whole
-                    and has_mark(text[start + 1 : end - 1])
-                    and text[start] == '"'
-                    and not _is_harmless_under(text[start + 1 : end - 1], under)
-                ):
+                elif whole and text[start] == '"' and has_mark(text[start + 1 : end - 1]):
                     edits += self._string(text, start, end, under, layer)
         return merged(text, edits), whole
 
@@ -247,6 +258,12 @@ def _is_harmless_under(text: str, parent: str | None) -> bool:
 def _is_body(name: str) -> bool:
     """Tell whether a key may be a body that was taken for one."""
     return "=" in name or name[:1] in ("{", "[")
+
+
+def _labelled_removals(text: str, parent: Node, node: Node) -> list[Edit]:
+    """Return the edits of values beside their names: ``["Cookie", …]``."""
+    names, values = labelled(text, parent, node)
+    return [edit for value in values for edit in _removal(text, value)] if any(map(is_credential, names)) else []
 
 
 def _removal(text: str, value: Node) -> list[Edit]:

@@ -55,8 +55,10 @@ _USER_INFO = re.compile(
 # Names.
 _IN_NAME = r"""[^\r\n&;,?#=:{}"<>\\/]"""
 _NAMED = re.compile(
-    rf"""(?<!{_IN_NAME})({_IN_NAME}++(?>(?:(?:(?<=\[)"|"(?=\])){_IN_NAME}*+)*))[?#/;<>{{}}]{{0,3}}+(")?(?(2)\s*+)([=:])"""
+    rf"""(?<!{_IN_NAME})({_IN_NAME}++(?>(?:(?:(?<=\[)"|"(?=\])){_IN_NAME}*+)*))[?#/;<>{{}}]{{0,3}}+(")?(?(2)\s*+|(?:\s++(?==))?)([=:])"""
 )
+_BEFORE_NAME = re.compile(r"""["<>{}\\=]|(?<![^\r\n])[^\r\n:]*+:[^\r\n]*+[\r\n]""")
+"""What no name in a form has in it: marks of something else, or a line of headers."""
 _SPACE = re.compile(r"\s*+")
 _BLANK = re.compile(r"[ \t]*+")
 _RUN = re.compile(r"[\w.\-\[\]%+$]+")
@@ -90,8 +92,9 @@ def loose_credentials(text: str, parent: str | None = None) -> list[Edit]:
 
 def _named(text: str, parent: str | None) -> Iterator[Edit]:
     """Yield the edits of values after a name and a colon or an equals sign."""
-    end = counted = since = 0
-    inside = {'"': False, "'": False}
+    end = counted = since = pair = 0
+    is_form = "&" in text or _URL.match(text) is not None or ("://" in text and ("?" in text or "#" in text))
+    inside = {mark: False for mark in ('"', "'") if mark in text}
     over = parent
     ends = _ends_in_form(text)
     for found in _NAMED.finditer(text):
@@ -101,24 +104,31 @@ def _named(text: str, parent: str | None) -> Iterator[Edit]:
             over = parent
         since = found.start()
         names = list(_names(text, found))
-        if not any(is_credential(name, over) for name in names):
+        in_form = is_form and found[3] == "="
+        if not any(is_credential(name, over) for name in names) and not (
+            in_form and is_credential(_name_in_form(text, max(pair, end), found.start(3)), over)
+        ):
+            pair = found.end() if in_form else pair
             # {"card": {"number": …, if nothing closed it.
             over = next(filter(is_card, names), over)
             continue
         quoted = found[2] is not None or found[1].rstrip().endswith("'")
         start = cast(re.Match[str], (_SPACE if quoted else _BLANK).match(text, found.end())).end()
-        for mark in inside:
-            odd = (text.count(mark, counted, start) - text.count("\\" + mark, counted, start)) % 2
-            inside[mark] ^= bool(odd)
+        _turn(inside, text, counted, start)
         counted = start
-        if found[3] == "=":
-            end, new = _form_value(text, start, ends, inside)
-        elif quoted:
-            end, new = _json_value(text, start), QUOTED
-        else:
-            end, new = cast(re.Match[str], _HEADER_END.search(text, start)).start(), REDACTED
-        if text[start:end].strip(" \t=") and not (quoted and text[start:end].strip() in ("null", "None")):
+        end, new = _form_value(text, start, ends, inside) if found[3] == "=" else _colon_value(text, start, quoted)
+        if not _is_nothing(text[start:end], quoted):
             yield start, end, new
+
+
+def _turn(inside: dict[str, bool], text: str, start: int, end: int) -> None:
+    """Note of each quotation mark whether a text goes on between two of them."""
+    for mark in inside:
+        inside[mark] ^= bool((text.count(mark, start, end) - text.count("\\" + mark, start, end)) % 2)
+
+
+def _is_nothing(value: str, quoted: bool) -> bool:
+    return not value.strip(" \t=") or (quoted and value.strip() in ("null", "None"))
 
 
 def _names(text: str, found: re.Match[str]) -> Iterator[str]:
@@ -145,6 +155,22 @@ def _names(text: str, found: re.Match[str]) -> Iterator[str]:
         yield near[:-1].rpartition("'")[2]
     elif goes_back:
         yield _BETWEEN_PARTS.split(near)[-1]
+
+
+def _name_in_form(text: str, pair: int, sep: int) -> str:
+    """Return all of the name that ends at an equals sign in a form, white space too.
+
+    ``pair``: where what is before has ended, or where a form within the form begins.
+    """
+    begin = text.rfind("&", pair, sep) + 1 or max(text.rfind(mark, pair, sep) for mark in "?#;") + 1 or pair
+    return _BEFORE_NAME.split(text[begin:sep].rstrip())[-1]
+
+
+def _colon_value(text: str, start: int, quoted: bool) -> tuple[int, str]:
+    """Return where the value of JSON or of a header ends that starts here, and what stands for it."""
+    if quoted:
+        return _json_value(text, start), QUOTED
+    return cast(re.Match[str], _HEADER_END.search(text, start)).start(), REDACTED
 
 
 def _json_value(text: str, start: int) -> int:

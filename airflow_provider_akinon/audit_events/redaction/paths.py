@@ -24,6 +24,8 @@ ACTIONS = ("drop", "mask", "hmac")
 
 States = tuple[dict[str, Any], ...]
 """Where in a tree of paths a walk is; "" leads to the action of a path that ends there."""
+Instead = Callable[[str, str], str]
+"""Gives the JSON that stands for a value's JSON, after an action."""
 
 _LAYERS = 16  # of text within text; what lies deeper is removed unread
 
@@ -40,16 +42,8 @@ def action_of(states: States) -> str | None:
     return next((action for action in ACTIONS if action in actions), None)
 
 
-def path_edits(
-    text: str, states: States, instead: Callable[[str, str], str], *, fold: bool = False, layer: int = 0
-) -> list[Edit]:
-    """Return the edits of a value's JSON.
-
-    ``instead``: gives the JSON that stands for a value's JSON, after an action. ``fold``: the value's keys are
-    headers', in any case.
-    """
-    if layer >= _LAYERS:
-        return [(0, len(text), REDACTED)]
+def path_edits(text: str, states: States, instead: Instead, *, fold: bool = False, layer: int = 0) -> list[Edit]:
+    """Return the edits of a value's JSON. ``fold``: its keys are headers', in any case."""
     roots, whole = parse_json(text)
     labels: dict[int, States] = {}  # by where a value starts: where the name beside it leads
     edits: list[Edit] = []
@@ -62,20 +56,39 @@ def path_edits(
         for place, kid in enumerate(kids):
             name, _, start, end, inner = kid
             below = here if is_top else labels.get(start, ()) + step(here, name, fold=folded)
-            names, values = labelled(text, node, kid) if inner else ([], [])
-            led = tuple(state for label in names for state in step(here, label, "", fold=folded))
-            labels.update({value[2]: led for value in values})
+            led = _led_beside(text, node, kid, here, labels, fold=folded) if inner else ()
             action = action_of(below)
-            if "drop" in (action, action_of(led) if values else None):
+            if "drop" in (action, action_of(led)):
                 gone.add(place)
             elif action:
                 edits.append((start, end, instead(text[start:end], action)))
             elif inner is not None and (below or led):
                 stack.append((kid, below, fold and is_top))
-            elif below and whole and text[start] == '"':
-                coded = unescaped(text[start + 1 : end - 1])
-                if coded.text.lstrip()[:1] in ("{", "[", '"'):
-                    found = path_edits(coded.text, below, instead, fold=fold and is_top, layer=layer + 1)
-                    edits += [(start + 1 + a, start + 1 + b, new) for a, b, new in coded.outer(found)]
-        edits += [(*span, "") for span in removals([kid[1:4:2] for kid in kids], gone)] if gone else []
+            elif below and whole:
+                edits += _within(text, start, end, below, instead, fold=fold and is_top, layer=layer + 1)
+        if gone:
+            edits += [(*span, "") for span in removals([kid[1:4:2] for kid in kids], gone)]
     return merged(text, edits)
+
+
+def _led_beside(
+    text: str, parent: Node, node: Node, here: States, labels: dict[int, States], *, fold: bool
+) -> States:
+    """Return where the names lead that stand beside a value, as ``["Cookie", …]``, and note it for the value."""
+    names, values = labelled(text, parent, node)
+    led = tuple(state for label in names for state in step(here, label, "", fold=fold))
+    labels.update({value[2]: led for value in values})
+    return led
+
+
+def _within(
+    text: str, start: int, end: int, states: States, instead: Instead, *, fold: bool, layer: int
+) -> list[Edit]:
+    """Return the edits of what is in a JSON string, if that is JSON as well."""
+    coded = unescaped(text[start + 1 : end - 1])
+    if text[start] != '"' or coded.text.lstrip()[:1] not in ("{", "[", '"'):
+        return []
+    found = [(0, len(coded.text), REDACTED)]
+    if layer < _LAYERS:
+        found = path_edits(coded.text, states, instead, fold=fold, layer=layer)
+    return [(start + 1 + a, start + 1 + b, new) for a, b, new in coded.outer(found)]

@@ -126,23 +126,23 @@ class Redaction:
         gone = set()
         for place, (name, _, start, end) in enumerate(members):
             below = step(states, name) if name in wanted or "*" in wanted else ()
-            if not below and name not in fields:
-                continue
-            action, value = action_of(below), line[start:end]
-            if action == "drop":
+            if below and action_of(below) == "drop":
                 gone.add(place)
-            elif value == b"null":
-                continue
-            elif action:
-                edits.append((start, end, self._instead(_text(value), action).encode("utf-8", "surrogateescape")))
-            elif value[:1] == b"{" and name not in fields:
-                edits.append((start, end, self._object(value, below, ())))
             elif below or name in fields:
-                edits.append((start, end, self._field(value, below, name if name in fields else "")))
+                edits.append((start, end, self._value(line[start:end], below, name if name in fields else "")))
         edits += [(*span, b"") for span in removals([(begin, end) for _, begin, _, end in members], gone)]
         return spliced(line, sorted(edits))
 
-    def _field(self, value: bytes, states: States = (), name: str = "") -> bytes:
+    def _value(self, value: bytes, states: States, name: str) -> bytes:
+        """Return a member's JSON, redacted. ``name``: that of a field to be searched for credentials."""
+        action = action_of(states)
+        if value == b"null":
+            return value
+        if action:
+            return self._instead(_text(value), action).encode("utf-8", "surrogateescape")
+        return self._object(value, states, ()) if value[:1] == b"{" and not name else self._field(value, states, name)
+
+    def _field(self, value: bytes, states: States, name: str) -> bytes:
         """Return a field's JSON, redacted. ``name``: that of a field to be searched for credentials."""
         for _ in range(_PASSES):
             before = value = bytes(redacted(value)) if name else value

@@ -53,8 +53,7 @@ def parse_json(text: str) -> tuple[list[Node], bool]:
     kids, in_object, whole = roots, False, True
     at = cast(re.Match[str], _BEFORE_JSON.match(text)).end()
     for token in _TOKEN.finditer(text, at):
-        if token.start() != at:
-            whole = False
+        whole = whole and token.start() == at
         at, kind = token.end(), token.lastindex or 0
         if kind == _CLOSE:
             whole = whole and bool(above) and text[at - 1] == ("}" if in_object else "]")
@@ -63,14 +62,10 @@ def parse_json(text: str) -> tuple[list[Node], bool]:
             continue
         start = begin = token.start(kind)
         comma, key = token.group(_COMMA, _KEY)
+        whole = whole and (key is not None) == in_object and _fits(kids, comma, kind, not above)
         name = None
         if key is not None:
             begin, name = token.start(_KEY), plain(key[1:-1])
-        # A comma before all but the first; without one, only containers follow each other, as lines of JSON do.
-        if (comma is None) == bool(kids) and (above or kind != _OPEN or not kids or kids[-1][4] is None):
-            whole = False
-        if (key is not None) != in_object or kind == _CUT:
-            whole = False
         if kind == _OPEN:
             above.append((kids, name, begin, start))
             kids, in_object = [], text[start] == "{"
@@ -80,6 +75,15 @@ def parse_json(text: str) -> tuple[list[Node], bool]:
     while above:
         kids, in_object = _closed(text, above, kids, len(text))
     return roots, whole
+
+
+def _fits(kids: list[Node], comma: str | None, kind: int, is_top: bool) -> bool:
+    """Tell whether a value may stand after what is before it: uncut, and with a comma before all but the first.
+
+    Without one, only containers follow each other, as lines of JSON do.
+    """
+    is_line = is_top and kind == _OPEN and bool(kids) and kids[-1][4] is not None
+    return kind != _CUT and (is_line or (comma is None) != bool(kids))
 
 
 def _closed(

@@ -134,6 +134,16 @@ PLANTED = [
     ("post_data", f'"q={quote(dumps({"pin": "HUSH", "b": 1}))}&c=1"', f'"q={quote(dumps({"pin": REDACTED, "b": 1}))}&c=1"'),
     ("post_data", dumps({"body": "a=1&password=HUSH"}), dumps({"body": f"a=1&password={FORM}"})),
     ("post_data", '"x=1; sessionid=HUSH; y=2"', f'"x=1; sessionid={FORM}; y=2"'),
+    # names in forms with white space in them, word for word
+    ("post_data", '"a=1&password of the user=HUSH&b=2"', f'"a=1&password of the user={FORM}&b=2"'),
+    ("post_data", '"my password again and again=HUSH&b=2"', f'"my password again and again={FORM}&b=2"'),
+    ("post_data", '"a=1&api\\nkey\\n=HUSH&b=2"', f'"a=1&api\\nkey\\n={FORM}&b=2"'),
+    ("post_data", '"a=1& \\tpin\u00a0 =HUSH"', f'"a=1& \\tpin\u00a0 ={FORM}"'),
+    ("post_data", '"a=1&my password, x: y=HUSH&c=2"', f'"a=1&my password, x: y={FORM}&c=2"'),
+    ("post_data", '"a=1&q=my%20token%20x%20y%3DHUSH%26d%3D1"', f'"a=1&q=my%20token%20x%20y%3D{quote(FORM)}%26d%3D1"'),
+    ("url", '"https://h/?my token x y=HUSH&b=1"', f'"https://h/?my token x y={FORM}&b=1"'),
+    ("headers", '"See: https://h/?my token x y=HUSH"', f'"See: https://h/?my token x y={FORM}"'),
+    ("headers", '"Host: sid\\nmy token x y=HUSH&b=1"', f'"Host: sid\\nmy token x y={FORM}&b=1"'),
     # URLs
     ("url", '"https://h/p?token=HUSH&b=1#x"', f'"https://h/p?token={FORM}&b=1#x"'),
     ("url", '"https://h/p?token=HUSH#x"', f'"https://h/p?token={FORM}#x"'),
@@ -288,6 +298,14 @@ def test_every_field_that_is_there_twice_is_redacted(field: str, again: str) -> 
     assert policy()(line) == line.replace(b'"hush1"', b'"[redacted]"').replace(b'"hush2"', b'"[redacted]"')
 
 
+@pytest.mark.parametrize("name", ["a\\tb", 'a\\"b', "a\\\\b", "\\u00fc", "ü"])
+def test_an_escaped_name_before_a_field_moves_no_place(name: str) -> None:
+    """What is replaced is where the field stands, also where names before it are longer than what they stand for."""
+    line = f'{{"{name}":0,"post_data":{{"sid":"hush"}},"uuid":"u"}}'.encode()
+
+    assert policy()(line) == line.replace(b'"hush"', b'"[redacted]"')
+
+
 CREDENTIALS = (
     "Cookie Set-Cookie cookies HTTP_COOKIE Authorization HTTP_AUTHORIZATION Proxy-Authorization X-Api-Key apikey apiKey "
     "APIKey api_keys X-CSRFToken csrftoken csrfmiddlewaretoken X-XSRF-TOKEN access_token refreshToken id_token authtoken "
@@ -356,6 +374,25 @@ def test_a_name_that_only_looks_alike_stays(name: str) -> None:
     for value in (dumps({name: "x", "cookie_policy": 1}), dumps(f"a=1&{quote(name)}=x&cookie_policy=1")):
         assert redacted("post_data", value) == value
     assert not is_credential(name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "my password is swordfish and a=1",
+        "the token of whoever asked: a=1, b=2",
+        "x\nthe password of the user is not a=1",
+        "a=1&pin to the top=1",
+        "a=1&password of users required=1&b=2",
+        "a=1&b\nX: the secret of x\nAccept: text/html;q=1",
+        '<a href="/?a=1&b">my password</a> of b=2',
+        "a=1&b=my secret&c of mine=2",
+        "/?a=my secret#c of mine=2",
+    ],
+)
+def test_words_before_an_equals_sign_are_a_name_only_in_a_form(text: str) -> None:
+    """In prose, in a line of headers, in a tag or a value beside it, more than the last two words are no name."""
+    assert redacted("post_data", dumps(text)) == dumps(text)
 
 
 def test_other_fields_are_not_looked_into() -> None:
