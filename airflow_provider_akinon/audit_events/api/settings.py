@@ -60,7 +60,7 @@ class Extra(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether to verify the server's certificate, or the path of a file of CA certificates in PEM form that is on
     every worker."""
     proxies: dict[str, str] | None = None
-    """Proxies by scheme, such as ``{"https": "http://user:password@proxy.example.com:3128"}``."""
+    """Proxies by scheme, such as ``{"https": "http://proxy.example.com:3128"}``."""
     secret_headers: dict[str, str] | None = None
     """Further HTTP headers of each request, such as a WAF in front of the API wants: ``{"X-WAF-Token": "…"}``. Their
     values are secret, and masked as the key is."""
