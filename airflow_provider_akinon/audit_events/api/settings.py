@@ -121,7 +121,7 @@ class Extra(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         dict[str, str] | None,
         Meta(title="Proxies (JSON)", description="Proxies by scheme, such as " + EXAMPLE + "."),
     ] = None
-    """Proxies by scheme, such as ``{"https": "http://user:password@proxy.example.com:3128"}``."""
+    """Proxies by scheme, such as ``{"https": "http://proxy.example.com:3128"}``."""
     secret_headers: Annotated[
         dict[str, str] | None,
         Meta(
