@@ -86,6 +86,7 @@ NEAREST = {
     "audit_events/archive/status": [f"{_UNIT}/verification/test_attacks.py", f"{_UNIT}/seals/test_seal.py"],
     "audit_events/archive/window_receipts": [f"{_UNIT}/storing/test_history.py"],
     "audit_events/errors": [f"{_UNIT}/test_errors.py"],
+    "audit_events/export/arenas": [f"{_UNIT}/export/test_arenas.py"],
     "audit_events/export/precision": [f"{_UNIT}/export/test_precision.py"],
     "audit_events/export/proof": [f"{_UNIT}/export"],
     "audit_events/export/reader": [f"{_UNIT}/export"],

@@ -93,7 +93,7 @@ def loose_credentials(text: str, parent: str | None = None) -> list[Edit]:
 def _named(text: str, parent: str | None) -> Iterator[Edit]:
     """Yield the edits of values after a name and a colon or an equals sign."""
     end = counted = since = pair = 0
-    is_form = "&" in text or _URL.match(text) is not None or ("://" in text and ("?" in text or "#" in text))
+    is_form = _is_form(text)
     inside = {mark: False for mark in ('"', "'") if mark in text}
     over = parent
     ends = _ends_in_form(text)
@@ -119,6 +119,11 @@ def _named(text: str, parent: str | None) -> Iterator[Edit]:
         end, new = _form_value(text, start, ends, inside) if found[3] == "=" else _colon_value(text, start, quoted)
         if not _is_nothing(text[start:end], quoted):
             yield start, end, new
+
+
+def _is_form(text: str) -> bool:
+    """Tell whether a text is a form, or a URL with a query is in it."""
+    return "&" in text or _URL.match(text) is not None or ("://" in text and ("?" in text or "#" in text))
 
 
 def _turn(inside: dict[str, bool], text: str, start: int, end: int) -> None:
@@ -257,9 +262,7 @@ def _parts(text: str) -> Iterator[Edit]:
     """Yield the edits of the parts of a multipart body."""
     if "\n" not in text and "\r" not in text:
         return
-    boundary = _BOUNDARY.match(text)
-    last = rf"{re.escape(boundary[1])}(?:--)?[ \t]*(?:{_EOL}|\Z)" if boundary else r"--"
-    stop = re.compile(rf"{_EOL}{last}|\Z")
+    stop = _end_of_part(text)
     end = 0
     in_headers = False
     empty: re.Match[str] | None = None
@@ -276,6 +279,13 @@ def _parts(text: str) -> Iterator[Edit]:
         if in_headers or (start < 5000 and _lines(text, found.end(), empty.start()) < 10):
             end = cast(re.Match[str], stop.search(text, empty.end())).start()
             yield empty.end(), end, REDACTED
+
+
+def _end_of_part(text: str) -> re.Pattern[str]:
+    """Return what ends a part: the boundary that the body begins with, or any where it begins with none."""
+    boundary = _BOUNDARY.match(text)
+    line = rf"{re.escape(boundary[1])}(?:--)?[ \t]*(?:{_EOL}|\Z)" if boundary else r"--"
+    return re.compile(rf"{_EOL}{line}|\Z")
 
 
 def _lines(text: str, start: int, end: int) -> int:
