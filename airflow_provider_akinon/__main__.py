@@ -223,7 +223,7 @@ def _add_probe(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _place(url: str, profile: str | None, endpoint_url: str | None) -> tuple[Bucket, str]:
     name, _, prefix = url.removeprefix("s3://").partition("/")
     if not url.startswith("s3://") or not name:
-        raise InvalidInput(f"{url!r} is no place in S3; write it like s3://audit-archive/akinon/audit-events")
+        raise InvalidInput(f"{url!r} is no location in S3; write it like s3://audit-archive/akinon/audit-events")
     # Takes its time, and `--help` has no use for it.
     import boto3
 
@@ -267,7 +267,7 @@ def _progress(*, shown: bool) -> Iterator[Progress]:
 
 def _lines(report: Report, *, verbose: bool) -> Iterator[str]:
     """Yield the report as text."""
-    yield report.place
+    yield report.archive
     for chain in report.chains:
         signed = f"signed by {chain.signed_by}" if chain.signed_by else "not signed"
         yield f"{chain.chain}: seals 1 to {chain.number}, sealed until {format_instant(chain.sealed_until)}, {signed}"

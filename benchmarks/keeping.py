@@ -67,7 +67,7 @@ def export(source: Source) -> Result:
     import boto3
 
     from airflow_provider_akinon.audit_events.api import AuditEventsApi, Settings
-    from airflow_provider_akinon.audit_events.archive import Bucket, Place, Run
+    from airflow_provider_akinon.audit_events.archive import Bucket, Location, Run
     from airflow_provider_akinon.audit_events.export import export_window, share_arenas
     from airflow_provider_akinon.audit_events.formats import load_pyarrow
     from airflow_provider_akinon.audit_events.model import Filters, Format, Window
@@ -81,13 +81,13 @@ def export(source: Source) -> Result:
         password=KEY,
         extra={"page_size": PAGE, "max_concurrency": THREADS},
     )
-    bucket, place = Bucket(boto3.client("s3", **source.s3), BUCKET), Place(BUCKET, source.key)
+    bucket, location = Bucket(boto3.client("s3", **source.s3), BUCKET), Location(BUCKET, source.key)
     window, format_ = Window.parse(source.start, source.end), Format.parse(source.format)
     run = Run(dag_id=None, task_id=None, run_id=None, map_index=None, try_number=None)
     if format_ is Format.PARQUET:
         load_pyarrow()  # not to be timed
     started, cpu = time.perf_counter(), time.process_time()
-    target = Target.look(bucket, place, format_, None)
+    target = Target.look(bucket, location, format_, None)
     with AuditEventsApi(settings) as api, export_window(api, window, Filters(), Redaction(), format_) as read:
         archived = archive(read, target, {}, run)
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from airflow_provider_akinon.audit_events.api import Page, Settings, parse_page
-from airflow_provider_akinon.audit_events.archive import Bucket, Place, Run, Status
+from airflow_provider_akinon.audit_events.archive import Bucket, Location, Run, Status
 from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.model import Filters, Format, Window, format_instant, parse_instant
 from airflow_provider_akinon.audit_events.sealing import seal_archive
@@ -67,8 +67,8 @@ def fill(bucket: Bucket, days: int, events: int) -> str:
     head, sealed = "", START
     for number in range(days):
         window = Window(START + number * DAY, START + (number + 1) * DAY)
-        place = Place(bucket.name, f"{PREFIX}shop.example.com/remote/1/{window.date_in(UTC)}.jsonl.gz")
-        target = Target.look(bucket, place, Format.JSONL_GZ, None)
+        location = Location(bucket.name, f"{PREFIX}shop.example.com/remote/1/{window.date_in(UTC)}.jsonl.gz")
+        target = Target.look(bucket, location, Format.JSONL_GZ, None)
         with export_window(api, window, Filters()) as export:
             archive(export, target, {}, RUN)
         if window.end.day == 1 or number == days - 1:

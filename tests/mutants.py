@@ -92,6 +92,7 @@ NEAREST = {
     "audit_events/export/reader": [f"{_UNIT}/export"],
     "audit_events/export/step": [f"{_UNIT}/export"],
     "audit_events/foreign_text": [f"{_UNIT}/model/test_foreign_text.py"],
+    "audit_events/in_threads": [f"{_UNIT}/test_in_threads.py"],
     "audit_events/formats/jsonl": [f"{_UNIT}/formats/test_jsonl.py"],
     "audit_events/formats/parquet": [f"{_UNIT}/formats/test_parquet.py"],
     "audit_events/formats/stored": [f"{_UNIT}/storing/test_history.py"],

@@ -14,18 +14,21 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TypeVar
 
+THREADS = 8
+"""Calls at a time, each a request to S3, or a few in a row."""
+
 Given = TypeVar("Given")
 Result = TypeVar("Result")
 
 
 @contextmanager
 def in_threads(
-    call: Callable[[Given], Result], values: Iterable[Given], threads: int, name: str
+    call: Callable[[Given], Result], values: Iterable[Given], name: str, threads: int = THREADS
 ) -> Iterator[Iterator[Result]]:
     """Give the results of ``call`` for each of ``values``, in their order, and no further calls after the ``with``.
 
-    :param threads: how many calls at a time, at most.
     :param name: what the threads' names begin with.
+    :param threads: how many calls at a time, at most.
     """
     calls = deque((Future[Result](), value) for value in values)
     due = deque(future for future, _ in calls)

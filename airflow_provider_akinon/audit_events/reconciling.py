@@ -3,7 +3,7 @@
 A window that was exported is counted again, by one small request. Another number than its last receipt tells shows
 that events came late, or vanished. Exporting it again stores what came late, and records what vanished or was
 changed. Some events, drawn by lot, can be fetched again and compared field by field. ``user`` is what the API knows
-of the person today, not what it knew then; its changes are told apart.
+of the person today, not what it knew then; its changes are counted apart.
 
 A count cannot show that one event vanished while another came late.
 """
@@ -22,7 +22,7 @@ from airflow_provider_akinon.audit_events.api import AuditEventsApi
 from airflow_provider_akinon.audit_events.archive import (
     Bucket,
     Inventory,
-    Place,
+    Location,
     Receipt,
     Run,
     WindowReceipts,
@@ -47,9 +47,6 @@ from airflow_provider_akinon.audit_events.storing import (
     compare,
     policy_of,
 )
-
-THREADS = 8
-"""Receipts that are read at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +183,7 @@ class Reconciler:
         asked = [(each.last.window, each.last.filters) for each in windows]
         different = list(dict.fromkeys(asked))
         threads = self.api.settings.extra.max_concurrency
-        with in_threads(lambda each: self.api.count(*each), different, threads, "akinon-recount") as counted:
+        with in_threads(lambda each: self.api.count(*each), different, "akinon-recount", threads) as counted:
             counts = dict(zip(different, counted, strict=True))
         return [Reconciled(stored, counts[each]) for stored, each in zip(windows, asked, strict=True)]
 
@@ -199,8 +196,8 @@ class Reconciler:
         """
         draw = _draw(windows, number)
         return [
-            replace(window, sample=self._sample(window, draw[place])) if place in draw else window
-            for place, window in enumerate(windows)
+            replace(window, sample=self._sample(window, draw[index])) if index in draw else window
+            for index, window in enumerate(windows)
         ]
 
     def _sample(self, window: Reconciled, numbers: Collection[int]) -> Sample:
@@ -209,7 +206,7 @@ class Reconciler:
         version = None if self.redaction is None else self.redaction.as_dict()["version"]
         is_newer = bool(window.stored.versions() - {version})
         fetch = partial(_compared, self.api, self.redaction, is_newer=is_newer)
-        with in_threads(fetch, drawn, self.api.settings.extra.max_concurrency, "akinon-sample") as fetched:
+        with in_threads(fetch, drawn, "akinon-sample", self.api.settings.extra.max_concurrency) as fetched:
             return Sample.of([(uuid, compared) for (uuid, _), compared in zip(drawn, fetched, strict=True)])
 
     def export_again(self, window: Reconciled, arguments: Mapping[str, Any], run: Run) -> Archived:
@@ -219,9 +216,9 @@ class Reconciler:
         :raises AkinonError: see `export_window` and `archive`.
         """
         receipt = window.receipt
-        place = Place(self.bucket.name, window.stored.key)
-        target = Target.look(self.bucket, place, receipt.format, receipt.partition_timezone)
-        require_conditional_writes(self.bucket, place.folder, arguments)
+        location = Location(self.bucket.name, window.stored.key)
+        target = Target.look(self.bucket, location, receipt.format, receipt.partition_timezone)
+        require_conditional_writes(self.bucket, location.folder, arguments)
         with export_window(self.api, window.window, receipt.filters, self.redaction, receipt.format) as export:
             return archive(export, target, arguments, run)
 
@@ -230,10 +227,10 @@ class Reconciler:
 
         :raises InvalidInput: they were not; both are named.
         """
-        told = None if self.redaction is None else self.redaction.as_dict()
-        if policy_of(told) != policy_of(receipt.policy()):
+        asked = None if self.redaction is None else self.redaction.as_dict()
+        if policy_of(asked) != policy_of(receipt.policy()):
             raise InvalidInput(
-                f"{_name(receipt)} was redacted by {receipt.policy()}, and here it would be by {told}. Give the "
+                f"{_name(receipt)} was redacted by {receipt.policy()}, and here it would be by {asked}. Give the "
                 "policy of then (redact, redact_key_conn_id), or the s3_key_prefix of what was stored by this one"
             )
 
@@ -243,11 +240,11 @@ class Reconciler:
         names = [(key, sha256) for key, receipts in inventory.receipts.items() for sha256 in receipts]
         windows: defaultdict[str, dict[str, Receipt]] = defaultdict(dict)
 
-        def read(place: str) -> Receipt:
-            return read_receipt(self.bucket, place).without_uuids()
+        def read(key: str) -> Receipt:
+            return read_receipt(self.bucket, key).without_uuids()
 
-        places = [receipt_key(*each) for each in names]
-        with in_threads(read, places, THREADS, "akinon-receipts") as receipts:
+        keys = [receipt_key(*each) for each in names]
+        with in_threads(read, keys, "akinon-receipts") as receipts:
             for (key, sha256), receipt in zip(names, receipts, strict=True):
                 windows[first_and_number(key)[0]][sha256] = receipt
         return [WindowReceipts(key, receipts) for key, receipts in windows.items()]
@@ -262,16 +259,16 @@ def _order(each: WindowReceipts) -> tuple[object, ...]:
 
 
 def _draw(windows: Sequence[Reconciled], number: int) -> dict[int, list[int]]:
-    """Return which events to fetch, by the place of their window: the numbers of their lines, ascending."""
+    """Return which events to fetch, by the index of their window: the numbers of their lines, ascending."""
     sizes = [each.stored.lines for each in windows]
     total = sum(sizes)
     draw: defaultdict[int, list[int]] = defaultdict(list)
-    place, before = 0, 0
+    index, before = 0, 0
     for drawn in sorted(SystemRandom().sample(range(total), min(number, total))):
-        while drawn >= before + sizes[place]:
-            before += sizes[place]
-            place += 1
-        draw[place].append(drawn - before)
+        while drawn >= before + sizes[index]:
+            before += sizes[index]
+            index += 1
+        draw[index].append(drawn - before)
     return dict(draw)
 
 

@@ -47,9 +47,6 @@ from airflow_provider_akinon.audit_events.seals import (
 )
 from airflow_provider_akinon.audit_events.verification import Evidence, Names, evidence_of, names_of
 
-THREADS = 8
-"""Small objects that are read at a time."""
-
 
 @dataclass(frozen=True, slots=True)
 class SealResult:
@@ -251,7 +248,7 @@ def _unsealed(bucket: Bucket, names: Mapping[str, Names]) -> dict[ChainName, lis
         return evidence_of(bucket, key, names[key])
 
     found: defaultdict[ChainName, list[SealedReceipt]] = defaultdict(list)
-    with in_threads(look, new, THREADS, "akinon-receipts") as looked:
+    with in_threads(look, new, "akinon-receipts") as looked:
         for key, evidence in zip(new, looked, strict=True):
             _require_right(f"s3://{bucket.name}/{key}", evidence)
             unsealed = set(evidence.names.unsealed)

@@ -219,11 +219,11 @@ class VerifyAuditArchiveOperator(Killable, BaseOperator):
             report = verify_archive(open_bucket(self.s3_bucket, self.aws_conn_id), prefix, expected)
         for finding in report.wrong:
             self.log.error("%s", finding)
-        self.log.info("%s: %s", report.place, report.counts)
+        self.log.info("%s: %s", report.archive, report.counts)
         if report.wrong:
             shown = "; ".join(map(str, report.wrong[:SHOWN]))
             more = f"; and {len(report.wrong) - SHOWN} more" if len(report.wrong) > SHOWN else ""
-            raise AirflowFailException(f"{len(report.wrong)} findings are wrong in {report.place}: {shown}{more}")
+            raise AirflowFailException(f"{len(report.wrong)} findings are wrong in {report.archive}: {shown}{more}")
         return {
             "counts": report.counts,
             "chains": [chain.as_dict() for chain in report.chains],
@@ -368,13 +368,13 @@ class ReconcileAuditArchiveOperator(Killable, BaseOperator):
     ) -> tuple[list[Reconciled], AkinonError | None]:
         """Export again those windows that have moved; return all, and the error that ended this, if one did."""
         repaired = list(windows)
-        for place, window in enumerate(windows):
+        for index, window in enumerate(windows):
             if window.late or window.vanished:
                 try:
                     archived = self._export_again(reconciler, window, arguments, run)
                 except AkinonError as error:
                     return repaired, error
-                repaired[place] = replace(window, repaired=archived)
+                repaired[index] = replace(window, repaired=archived)
         return repaired, None
 
     def _export_again(
@@ -382,7 +382,7 @@ class ReconcileAuditArchiveOperator(Killable, BaseOperator):
     ) -> Archived:
         self.log.info("Exporting %s again", shown(window.stored.key, None))
         archived = reconciler.export_again(window, arguments, run)
-        self.log.info("%s: %d new events were stored", shown(str(archived.window.place), None), archived.added)
+        self.log.info("%s: %d new events were stored", shown(str(archived.window.location), None), archived.added)
         if archived.source_changed is not None:
             self.log.warning("%s", archived.source_changed)
         return archived

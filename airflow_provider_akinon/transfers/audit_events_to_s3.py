@@ -22,7 +22,7 @@ from airflow_provider_akinon.archive_access import (
 )
 from airflow_provider_akinon.audit_events.archive import (
     Bucket,
-    Place,
+    Location,
     Run,
     default_prefix,
     receipt_key,
@@ -172,15 +172,15 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
             api = AkinonHook(self.akinon_conn_id).get_conn()
             source = api.settings.source
             s3 = S3Hook(checked_aws_conn_id(self.aws_conn_id))
-            place = self._place(s3, window, filters, source, format_)
+            location = self._location(s3, window, filters, source, format_)
             arguments = upload_arguments(self.extra_args)
-            bucket = Bucket(s3.get_conn(), place.bucket, conditional=self.conditional_writes)
+            bucket = Bucket(s3.get_conn(), location.bucket, conditional=self.conditional_writes)
             # Before a long read: a wrong bucket or missing permission shows at once.
             bucket.require()
-            target = Target.look(bucket, place, format_, None if self.s3_key else self.partition_timezone)
+            target = Target.look(bucket, location, format_, None if self.s3_key else self.partition_timezone)
             if self.only_again:
                 _require_stored(target, window)
-            require_conditional_writes(bucket, place.folder, arguments)
+            require_conditional_writes(bucket, location.folder, arguments)
             self.log.info("Reading the audit events of %s from %s", window, source)
             with api, export_window(api, window, filters, redaction, format_) as export:
                 self.log.info("Read %d events, proved complete", export.count)
@@ -188,9 +188,9 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
         result = _result(archived, run_of(context))
         self._report(archived, result)
         get_hook_lineage_collector().add_output_asset(  # type: ignore[no-untyped-call]
-            context=s3, scheme="s3", asset_kwargs={"bucket": place.bucket, "key": place.key}
+            context=s3, scheme="s3", asset_kwargs={"bucket": location.bucket, "key": location.key}
         )
-        self._tell_outlets(context, place, result)
+        self._tell_outlets(context, location, result)
         if archived.source_changed:
             # Airflow logs what fails the task.
             if not warns:
@@ -202,33 +202,33 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
         self.log.info(
             "%s %s: %d events in %d objects, %d bytes, receipt %s",
             f"Stored {archived.added} events of" if archived.written else "Nothing new for",
-            archived.window.place,
+            archived.window.location,
             result["count"],
             len(result["objects"]),
             result["bytes"],
             result["receipt_sha256"],
         )
 
-    def _place(self, s3: S3Hook, window: Window, filters: Filters, source: Source, format_: Format) -> Place:
+    def _location(self, s3: S3Hook, window: Window, filters: Filters, source: Source, format_: Format) -> Location:
         if self.s3_key is not None:
             if self.s3_key_prefix is not None:
                 raise InvalidInput(
                     f"s3_key={self.s3_key!r} and s3_key_prefix={self.s3_key_prefix!r} exclude each other"
                 )
-            is_url = str(self.s3_key).startswith("s3://")  # what is no text, `Place` refuses
-            return Place.of_key(self.s3_bucket if is_url else bucket_name(self.s3_bucket, s3), self.s3_key)
+            is_url = str(self.s3_key).startswith("s3://")  # what is no text, `Location` refuses
+            return Location.of_key(self.s3_bucket if is_url else bucket_name(self.s3_bucket, s3), self.s3_key)
         prefix = default_prefix(source) if self.s3_key_prefix is None else self.s3_key_prefix
         timezone = parse_timezone("partition_timezone", self.partition_timezone)
-        return Place.of_window(bucket_name(self.s3_bucket, s3), prefix, window, filters, timezone, format_)
+        return Location.of_window(bucket_name(self.s3_bucket, s3), prefix, window, filters, timezone, format_)
 
-    def _tell_outlets(self, context: Context, place: Place, result: dict[str, Any]) -> None:
+    def _tell_outlets(self, context: Context, location: Location, result: dict[str, Any]) -> None:
         """Give the events of the declared outlets what is stored now."""
         # Without a dict or a list in it: Airflow 2 hashes the extra of an alias.
         keys = " ".join(each["key"] for each in result["objects"])
         extra = {**result, "window": "/".join(result["window"].values()), "objects": keys}
         for outlet in self.outlets:
             if isinstance(outlet, AssetAlias):
-                context["outlet_events"][outlet].add(Asset(str(place)), extra=extra)
+                context["outlet_events"][outlet].add(Asset(str(location)), extra=extra)
             elif isinstance(outlet, Asset):
                 context["outlet_events"][outlet].extra.update(extra)
 
@@ -240,7 +240,7 @@ def _require_stored(target: Target, window: Window) -> None:
     """
     if not target.before:
         raise InvalidInput(
-            f"only_again is set, and nothing of {window} is stored at {target.place}; give the s3_key_prefix that "
+            f"only_again is set, and nothing of {window} is stored at {target.location}; give the s3_key_prefix that "
             "it was exported to"
         )
 
@@ -261,8 +261,8 @@ def _result(archived: Archived, run: Run) -> dict[str, Any]:
         if receipt.object is not None
     ]
     return {
-        "bucket": stored.place.bucket,
-        "key": stored.place.key,
+        "bucket": stored.location.bucket,
+        "key": stored.location.key,
         "sha256": objects[0]["sha256"],
         "content_sha256": None if first.object is None else first.object.content_sha256,
         "receipt": objects[0]["receipt"],

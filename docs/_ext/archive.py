@@ -35,7 +35,7 @@ from tables import TableDirective, attribute_texts, sentence
 
 from airflow_provider_akinon.audit_events.archive import (
     PROBE_NAME,
-    Place,
+    Location,
     default_prefix,
     folder_of_chain,
     folder_prefix,
@@ -77,7 +77,7 @@ SHA256 = hashlib.sha256(b"a receipt").hexdigest()
 
 def _of(window: Window = DAY, filters: Filters = ALL, format_: Format = Format.JSONL_GZ) -> str:
     zone = ISTANBUL if window is HOUR else UTC
-    return Place.of_window("a-bucket", PREFIX, window, filters, zone, format_).key
+    return Location.of_window("a-bucket", PREFIX, window, filters, zone, format_).key
 
 
 EXAMPLES = {

@@ -17,7 +17,7 @@ def test_results_come_in_order() -> None:
         time.sleep(0.001 * (number % 3))
         return number * number
 
-    with in_threads(call, range(50), 4, "test") as results:
+    with in_threads(call, range(50), "test", 4) as results:
         assert list(results) == [number * number for number in range(50)]
 
 
@@ -36,7 +36,7 @@ def test_so_many_at_a_time(threads: int) -> None:
         with lock:
             going -= 1
 
-    with in_threads(call, range(6), threads, "test") as results:
+    with in_threads(call, range(6), "test", threads) as results:
         assert list(results) == [None] * 6
     assert most == threads
 
@@ -52,7 +52,7 @@ def test_an_error_is_raised_where_its_result_is_due() -> None:
         failed.wait(10)
         return number
 
-    with in_threads(call, range(10), 4, "test") as results:
+    with in_threads(call, range(10), "test", 4) as results:
         assert [next(results), next(results), next(results)] == [0, 1, 2]
         with pytest.raises(ValueError, match="3"):
             next(results)
@@ -66,7 +66,7 @@ def test_nothing_is_waited_for_or_begun_afterwards() -> None:
         begun.append(number)
         release.wait(10)
 
-    with in_threads(call, range(100), 2, "test"):
+    with in_threads(call, range(100), "test", 2):
         while len(begun) < 2:
             time.sleep(0.001)
     threads = [each for each in threading.enumerate() if each.name.startswith("test-")]
@@ -80,5 +80,5 @@ def test_nothing_is_waited_for_or_begun_afterwards() -> None:
 
 def test_nothing_to_call() -> None:
     """No value, no thread and no result."""
-    with in_threads(len, [], 4, "test") as results:
+    with in_threads(len, [], "test", 4) as results:
         assert list(results) == []

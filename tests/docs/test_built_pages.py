@@ -22,9 +22,9 @@ from airflow_provider_akinon.audit_events.archive import (
     folder_of_chain,
     late_key,
     name_of_window,
+    parse_receipt_key,
     receipt_schema,
     seal_key,
-    told_by_key,
 )
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.audit_events.model import Filters, Format, Source, Window
@@ -248,7 +248,7 @@ def test_the_page_has_every_kind_of_key(pages: Pages) -> None:
         seal_key("audit/", folder_of_chain(SHOP, Filters()), 15),
         f"audit/{PROBE_NAME}",
     } <= shown
-    assert {first, late_key(first, 1, Format.JSONL_GZ)} <= {told[0] for told in map(told_by_key, shown) if told}
+    assert {first, late_key(first, 1, Format.JSONL_GZ)} <= {told[0] for told in map(parse_receipt_key, shown) if told}
 
 
 PACKAGE = "airflow_provider_akinon"

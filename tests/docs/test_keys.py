@@ -16,10 +16,10 @@ from airflow_provider_akinon.audit_events.archive import (
     folder_of_chain,
     late_key,
     name_of_window,
-    place_in_chain,
+    parse_receipt_key,
+    parse_seal_name,
     receipt_key,
     seal_key,
-    told_by_key,
 )
 from airflow_provider_akinon.audit_events.model import Filters, Format, Source, Window
 from tests.support.paths import DOCS, ROOT
@@ -83,9 +83,9 @@ def is_key(key: str) -> bool:
         return True
     prefix, seals, rest = key.partition("_seals/")
     if seals:
-        place = place_in_chain(rest)
+        place = parse_seal_name(rest)
         return place is not None and is_chain(place[0]) and seal_key(prefix, *place) == key
-    told = told_by_key(key)
+    told = parse_receipt_key(key)
     if told is not None:
         return receipt_key(*told) == key and is_key(told[0])
     first, number = first_and_number(key)

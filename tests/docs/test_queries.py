@@ -15,7 +15,7 @@ from uuid import uuid4
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_provider_akinon.audit_events.archive import Place, receipt_key
+from airflow_provider_akinon.audit_events.archive import Location, receipt_key
 from airflow_provider_akinon.audit_events.formats import write_parquet
 from airflow_provider_akinon.audit_events.model import Format
 from airflow_provider_akinon.sandbox.generate import Shop
@@ -89,7 +89,7 @@ def archive(s3: LocalS3) -> str:
         name = f"{day:%Y%m%dT%H%M%SZ}_{day + timedelta(days=1):%Y%m%dT%H%M%SZ}"
         lines = [line_of(event) for event in EVENTS if event["timestamp"].date() == day.date()]
         for extension in FORMATS:
-            first = Place(bucket, f"prefix/date={day:%Y-%m-%d}/{name}.{extension}")
+            first = Location(bucket, f"prefix/date={day:%Y-%m-%d}/{name}.{extension}")
             # Every seventh event came late.
             late = first.late(1, Format(extension))
             stored = {first: [line for place, line in enumerate(lines) if place % 7], late: lines[::7]}

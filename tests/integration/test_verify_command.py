@@ -180,7 +180,7 @@ def test_json_says_the_same(archive: Archive, name: str, run: Run, request: pyte
     found = json.loads(printed)
     assert (json_status, complained) == (status, "")
     assert found["ok"] == (status == 0)
-    assert found["place"] == url
+    assert found["archive"] == url
     assert ", ".join(f"{number} {each}" for each, number in found["counts"].items()) + "  (" in text
     assert f"({found['bytes_read'] / 1e6:,.1f} MB read)" in text
     assert [chain["head"] for chain in found["chains"]] == [archive.heads[-1]]
@@ -255,9 +255,9 @@ def test_a_prefix_with_nothing(whole: str, run: Run) -> None:
     [
         (["s3://no-such-bucket/akinon"], "s3_bucket='no-such-bucket' does not exist"),
         (["s3://NO/akinon"], "NO"),
-        (["audit-archive/akinon"], "is no place in S3; write it like s3://"),
-        (["s3:///akinon"], "is no place in S3; write it like s3://"),
-        (["https://audit-archive/akinon"], "is no place in S3; write it like s3://"),
+        (["audit-archive/akinon"], "is no location in S3; write it like s3://"),
+        (["s3:///akinon"], "is no location in S3; write it like s3://"),
+        (["https://audit-archive/akinon"], "is no location in S3; write it like s3://"),
         ([SOMEWHERE, "--from", "March"], "--from='March' is not an ISO 8601 date-time"),
         ([SOMEWHERE, "--from", "2026-13-01"], "--from='2026-13-01T00:00:00Z' is not an ISO 8601 date-time"),
         ([SOMEWHERE, "--to", "2026-03-01T00:00:00"], "--to='2026-03-01T00:00:00' has no time zone"),

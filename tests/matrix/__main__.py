@@ -42,7 +42,7 @@ PYTHONS = {
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """An Airflow and a Python, and which of the versions that fit are installed there."""
 
     name: str
@@ -56,8 +56,8 @@ class Place:
     """Whether of each requirement of the package the lowest version that it allows is installed."""
 
 
-LOWEST = Place("lowest", "==2.11.0", "3.11", as_of="2025-05-21", lowest=True)
-LOWEST_3 = Place("lowest", "==3.0.0", "3.11", as_of="2025-04-23", lowest=True)
+LOWEST = Location("lowest", "==2.11.0", "3.11", as_of="2025-05-21", lowest=True)
+LOWEST_3 = Location("lowest", "==3.0.0", "3.11", as_of="2025-04-23", lowest=True)
 # What Airflow's constraints files of these releases pin of that which this package needs.
 PINNED = {
     "3.0.2": (
@@ -88,15 +88,15 @@ RELEASED = {"3.0": "2025-08-30", "3.2": "2026-05-30"}
 """The day after the last release of a line of Airflow that does not run with what was published since."""
 
 
-def pinned(release: str, python: str) -> Place:
+def pinned(release: str, python: str) -> Location:
     """Return the place of a release's constraints."""
     as_of, pins = PINNED[release]
-    return Place("constraints", f"=={release}", python, pins, as_of)
+    return Location("constraints", f"=={release}", python, pins, as_of)
 
 
-def newest(line: str, python: str) -> Place:
+def newest(line: str, python: str) -> Location:
     """Return the place of the newest versions that fit a line of Airflow."""
-    return Place("newest", f"~={line}.0", python, as_of=RELEASED.get(line))
+    return Location("newest", f"~={line}.0", python, as_of=RELEASED.get(line))
 
 
 SHORT = [LOWEST, pinned("3.0.2", "3.11")]
@@ -162,7 +162,7 @@ WIDTHS = (8, 7, 12, 8, 14, 9, 10, 8, 8, 9, 8, 7)
 class Outcome:
     """What came of a place."""
 
-    place: Place
+    place: Location
     installed: bool = False
     versions: Mapping[str, str] = field(default_factory=dict)
     states: Mapping[str, str] = field(default_factory=dict)
@@ -182,7 +182,7 @@ class Outcome:
         yield self.problem if self.problem == NO_PYTHON else f"{self.seconds:.0f}"
 
 
-def _tried(uv: str, place: Place, wheel: Path, work: Path, settings: Mapping[str, str]) -> Outcome:
+def _tried(uv: str, place: Location, wheel: Path, work: Path, settings: Mapping[str, str]) -> Outcome:
     """Install the wheel in a place, run the DAGs there, and return what came of it."""
     python = _python(place.python)
     if python is None:
@@ -205,7 +205,7 @@ def _tried(uv: str, place: Place, wheel: Path, work: Path, settings: Mapping[str
     return Outcome(place, True, told["versions"], told["states"], problem, time.monotonic() - began)
 
 
-def _requirements(place: Place, wheel: Path) -> Iterator[str]:
+def _requirements(place: Location, wheel: Path) -> Iterator[str]:
     yield from (f"apache-airflow{place.airflow}", f"airflow-provider-akinon @ {wheel.as_uri()}")
     yield from (f"{name}=={version}" for name, version in place.pins.items())
     if place.as_of:

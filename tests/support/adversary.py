@@ -37,7 +37,7 @@ START = datetime(2025, 1, 1, tzinfo=UTC)
 _MIDNIGHT = datetime(1970, 1, 1, tzinfo=UTC)
 
 Shape = Literal["spread", "bursts", "second", "millisecond", "instant", "edges", "hour"]
-Place = Literal["window", "asked", "behind", "ahead", "outside"]
+Location = Literal["window", "asked", "behind", "ahead", "outside"]
 WHITE = ("", " ", "\n  ", "\t")
 """White space between a record's tokens; a stored line has none."""
 
@@ -96,7 +96,7 @@ class World:
     """Events that each of them brings."""
     departures: int = 0
     """Requests that each delete an event before the API is quiet."""
-    place: Place = "window"
+    place: Location = "window"
     """Where events arrive or vanish: in the window, in what is asked for, before or after that, or elsewhere."""
     between: bool = False
     """Whether they do so between a request's count and its rows, rather than before it."""

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from airflow_provider_akinon.audit_events.archive import Bucket, Place, first_and_number
+from airflow_provider_akinon.audit_events.archive import Bucket, Location, first_and_number
 from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.model import Filters, Format, Window, parse_timezone
 from airflow_provider_akinon.audit_events.redaction import Redaction
@@ -70,7 +70,7 @@ class Shop:
     ) -> Archived:
         """Export a window as a task would."""
         zone = parse_timezone("zone", self.zone)
-        place = Place.of_window(bucket.name, prefix, window, filters, zone, format_)
+        place = Location.of_window(bucket.name, prefix, window, filters, zone, format_)
         target = Target.look(bucket, place, format_, self.zone)
         with export_window(self.api, window, filters, self.redaction, format_) as export:
             return archive(export, target, {}, NOBODY)

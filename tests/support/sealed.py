@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from airflow_provider_akinon.audit_events.api import AuditEventsApi, Settings
-from airflow_provider_akinon.audit_events.archive import PROBE_NAME, Bucket, Place, Run, Status, default_prefix
+from airflow_provider_akinon.audit_events.archive import PROBE_NAME, Bucket, Location, Run, Status, default_prefix
 from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.model import Filters, Format, Window
 from airflow_provider_akinon.audit_events.sealing import SealResult, seal_archive
@@ -168,7 +168,7 @@ def export_to(
     file_format: Format = Format.JSONL_GZ,
 ) -> Archived:
     """Export a window to where the operator would."""
-    place = Place.of_window(bucket.name, default_prefix(api.settings.source), window, filters, UTC, file_format)
+    place = Location.of_window(bucket.name, default_prefix(api.settings.source), window, filters, UTC, file_format)
     target = Target.look(bucket, place, file_format, "UTC")
     with export_window(api, window, filters, file_format=file_format) as export:
         return archive(export, target, {}, NOBODY)

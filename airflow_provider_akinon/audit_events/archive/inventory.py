@@ -16,8 +16,8 @@ from airflow_provider_akinon.audit_events.archive.layout import (
     SEALS_FOLDER,
     first_and_number,
     is_read,
-    place_in_chain,
-    told_by_key,
+    parse_receipt_key,
+    parse_seal_name,
 )
 
 
@@ -42,10 +42,10 @@ class Inventory:
         for key, size in bucket.entries(prefix):
             rest = key.removeprefix(prefix)
             if rest.startswith(SEALS_FOLDER):
-                if place := place_in_chain(rest.removeprefix(SEALS_FOLDER)):
-                    seals[place[0]].append(place[1])
-            elif told := told_by_key(key):
-                receipts[told[0]].append(told[1])
+                if seal := parse_seal_name(rest.removeprefix(SEALS_FOLDER)):
+                    seals[seal.folder].append(seal.number)
+            elif receipt := parse_receipt_key(key):
+                receipts[receipt.object_key].append(receipt.sha256)
             else:
                 sizes[key] = size
         return cls(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from typing import NamedTuple
 
 import msgspec
 
@@ -20,7 +21,7 @@ from airflow_provider_akinon.audit_events.model import Filters, Format, Source, 
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """Bucket and key of an object."""
 
     bucket: str
@@ -29,9 +30,9 @@ class Place:
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.key}"
 
-    def late(self, number: int, file_format: Format) -> Place:
-        """Return the place of the window's late events, the first being 1; 0 is this one."""
-        return Place(self.bucket, late_key(self.key, number, file_format))
+    def late(self, number: int, file_format: Format) -> Location:
+        """Return the location of the window's late events, the first being 1; 0 is this one."""
+        return Location(self.bucket, late_key(self.key, number, file_format))
 
     @property
     def folder(self) -> str:
@@ -40,8 +41,8 @@ class Place:
         return self.key[: dated.start() if dated else self.key.rfind("/") + 1]
 
     @classmethod
-    def of_key(cls, bucket: str | None, key: str) -> Place:
-        """Return the place of a whole key, or of an ``s3://bucket/key`` URL without a bucket beside it.
+    def of_key(cls, bucket: str | None, key: str) -> Location:
+        """Return the location of a whole key, or of an ``s3://bucket/key`` URL without a bucket beside it.
 
         :raises InvalidInput: the bucket is missing, or given twice; or the key is empty, a folder, a name for late
             events, or so long that its receipt would have no key.
@@ -75,8 +76,8 @@ class Place:
         filters: Filters,
         timezone: tzinfo,
         file_format: Format = Format.JSONL_GZ,
-    ) -> Place:
-        """Return the place of ``window`` below ``prefix``, in Hive style by its date in ``timezone``.
+    ) -> Location:
+        """Return the location of ``window`` below ``prefix``, in Hive style by its date in ``timezone``.
 
         Different windows and different filters have different keys.
 
@@ -194,10 +195,18 @@ _RECEIPT_KEY = re.compile(
 )
 
 
-def told_by_key(key: str) -> tuple[str, str] | None:
-    """Return the object's key and the receipt's SHA-256 that a receipt's key tells, None where it is no such key."""
+class ReceiptKey(NamedTuple):
+    """What the key of a receipt says."""
+
+    object_key: str
+    sha256: str
+    """Of the receipt, in hex."""
+
+
+def parse_receipt_key(key: str) -> ReceiptKey | None:
+    """Return what the key of a receipt says; None if ``key`` is no such key."""
     found = _RECEIPT_KEY.fullmatch(key)
-    return (found["folder"] + found["name"], found["sha256"]) if found else None
+    return ReceiptKey(found["folder"] + found["name"], found["sha256"]) if found else None
 
 
 SEALS_FOLDER = "_seals/"
@@ -216,10 +225,18 @@ def seal_key(prefix: str, folder: str, number: int) -> str:
     return f"{prefix}{SEALS_FOLDER}{folder}/_{number:06d}.seal.json"
 
 
-def place_in_chain(rest: str) -> tuple[str, int] | None:
-    """Return folder and number of a seal by what its key has after `SEALS_FOLDER`, None where it is no seal."""
+class SealName(NamedTuple):
+    """What the key of a seal says."""
+
+    folder: str
+    """Of its chain."""
+    number: int
+
+
+def parse_seal_name(rest: str) -> SealName | None:
+    """Return what the key of a seal says after `SEALS_FOLDER`; None if ``rest`` is no such key."""
     found = _SEAL_KEY.fullmatch(rest)
-    return (found[1], int(found[2])) if found else None
+    return SealName(found[1], int(found[2])) if found else None
 
 
 PROBE_NAME = "_creates-once.json"

@@ -20,7 +20,7 @@ import msgspec
 from airflow_provider_akinon.audit_events.archive.layout import (
     first_and_number,
     name_of_window,
-    told_by_key,
+    parse_receipt_key,
     why_not_of,
 )
 from airflow_provider_akinon.audit_events.errors import ArchiveError, InvalidInput
@@ -216,19 +216,19 @@ def receipt_schema() -> dict[str, Any]:
 def parse_receipt(key: str, body: bytes) -> Receipt:
     """Return the receipt that was stored under ``key``.
 
-    :raises ArchiveError: it is no receipt, its bytes are not those that its key tells, it is another object's, or it
+    :raises ArchiveError: it is no receipt, its bytes are not those of its key, it is another object's, or it
         lies where its window is not stored.
     """
-    told = told_by_key(key)
-    if told is None or hashlib.sha256(body).hexdigest() != told[1]:
+    parsed = parse_receipt_key(key)
+    if parsed is None or hashlib.sha256(body).hexdigest() != parsed.sha256:
         raise ArchiveError(f"The receipt {key} was altered, or renamed: its SHA-256 is not the one in its name")
     try:
         receipt = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ArchiveError(f"{key} is not a receipt of a version that this package knows: {error}") from error
-    if receipt.object is not None and receipt.object.key != told[0]:
+    if receipt.object is not None and receipt.object.key != parsed.object_key:
         raise ArchiveError(f"{key} is the receipt of {receipt.object.key}, copied here. Remove it, and ask why")
-    first, number = first_and_number(told[0])
+    first, number = first_and_number(parsed.object_key)
     if receipt.object is None and number:
         raise ArchiveError(f"{key} is a record of the window's changes, copied here. Remove it, and ask why")
     if why := _misplaced(first, receipt):

@@ -80,9 +80,9 @@ class WindowReceipts:
 
 def facts_of(receipt: Receipt) -> tuple[Any, ...]:
     """Return what all receipts of an object agree on: they differ in run, times and what the API counted."""
-    told = receipt.object
+    stored = receipt.object
     return (
-        None if told is None else (told.key, told.size, told.sha256, told.content_sha256),
+        None if stored is None else (stored.key, stored.size, stored.sha256, stored.content_sha256),
         receipt.counts.lines,
         receipt.counts.uuids,
         receipt.uuids_sha256,

@@ -121,7 +121,7 @@ def _proved(reader: Reader, file_format: Format) -> tuple[Draft, Count]:
         allowance = MENDING_REQUESTS + 5 * reader.requests
         count = first
         tried = stood_still = False
-        while count.events != draft.lines.count or any(slice_.fell for slice_ in draft.slices):
+        while count.events != draft.lines.count or any(slice_.count_dropped for slice_ in draft.slices):
             moved = _moved(draft, reader)
             if reader.requests > allowance:
                 raise _incomplete(window, draft.lines.count, moved, first, count)
@@ -156,11 +156,11 @@ def _require_distinct(lines: JsonLines) -> None:
 
 @dataclass(slots=True)
 class Slice:
-    """A stretch of the file: the window it covers, its lines, and whether a count fell while it was read."""
+    """A stretch of the file: the window it covers, its lines, and whether a count dropped while it was read."""
 
     window: Window
     count: int
-    fell: bool
+    count_dropped: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,13 +183,13 @@ class Draft:
                 for stretch in stretches:
                     lines.write(stretch.events)
                     slice_ = slices[-1] if slices else None
-                    # A count that fell casts doubt on what was read before it.
-                    if slice_ is not None and (slice_.count < SLICE_EVENTS or stretch.fell):
+                    # A count that dropped casts doubt on what was read before it.
+                    if slice_ is not None and (slice_.count < SLICE_EVENTS or stretch.count_dropped):
                         slice_.window = Window(slice_.window.start, stretch.window.end)
                         slice_.count += stretch.events.count
-                        slice_.fell |= stretch.fell
+                        slice_.count_dropped |= stretch.count_dropped
                     else:
-                        slices.append(Slice(stretch.window, stretch.events.count, stretch.fell))
+                        slices.append(Slice(stretch.window, stretch.events.count, stretch.count_dropped))
         except BaseException:
             file.close()
             raise
@@ -229,7 +229,7 @@ def _moved(draft: Draft, reader: Reader) -> list[tuple[Window, int, int]]:
     return [
         (slice_.window, count, slice_.count)
         for slice_, count in zip(draft.slices, counts, strict=True)
-        if slice_.fell or slice_.count != count
+        if slice_.count_dropped or slice_.count != count
     ]
 
 
@@ -267,7 +267,7 @@ def _merged(draft: Draft, moved: Set[Window], fresh: Iterator[Stretch]) -> Gener
                 _skip(lines, slice_.count)
             else:
                 stored = list(islice(lines, slice_.count))
-                yield Stretch(slice_.window, Block.of(parse_events(stored)), fell=False)
+                yield Stretch(slice_.window, Block.of(parse_events(stored)), count_dropped=False)
 
 
 def _skip(lines: Iterator[bytes], number: int) -> None:

@@ -12,7 +12,7 @@ fewer of them are at work: more would read no faster, and hold up the thread tha
 
 Neither memory nor disk grows with the window: a slice far ahead waits until those before it are consumed, and what
 was read and waits for its turn waits in a file. An error in any thread ends the reading at once. This module
-refuses to judge whether the numbers add up; it only notes where a count fell by more than the events that were
+refuses to judge whether the numbers add up; it only notes where a count dropped by more than the events that were
 read, which a log that only grows never shows.
 """
 
@@ -67,7 +67,7 @@ class Stretch:
 
     window: Window
     events: Block
-    fell: bool
+    count_dropped: bool
     """Whether the API counted fewer events than the step before had left."""
 
 
@@ -112,7 +112,7 @@ class Reader:
 
         :raises ApiError: the API failed; see `errors`.
         """
-        with in_threads(self._count, windows, self.threads, "akinon-count") as counts:
+        with in_threads(self._count, windows, "akinon-count", self.threads) as counts:
             return list(counts)
 
     @contextmanager
@@ -149,13 +149,13 @@ class Reader:
                         self.first_count = part.count
                     self.requests += part.requests
                     missing = slice_.due.missing(part.count)
-                    fell = missing > 0
-                    if fell or not part.ordered:
+                    count_dropped = missing > 0
+                    if count_dropped or not part.ordered:
                         self._trust_order = False
                 self._try_count(slice_.window, part)
                 if missing:
                     self._require_parts_to_sum(slice_.due)
-                if not frontier.put(slice_, part, block, fell=fell, trust_order=self._trust_order):
+                if not frontier.put(slice_, part, block, count_dropped=count_dropped, trust_order=self._trust_order):
                     frontier.close(self.count())
         except BaseException as error:
             # Also a disk that is full: whoever consumes would wait for this thread for ever.
@@ -278,8 +278,8 @@ class _Slice:
 
     window: Window
     due: _Due
-    fell: bool = False
-    """Whether a count fell when it was read, or in a step that read nothing of it."""
+    count_dropped: bool = False
+    """Whether a count dropped when it was read, or in a step that read nothing of it."""
     taken: bool = False
     read: _Shelved | None = None
     """Its events, where it was read."""
@@ -364,7 +364,7 @@ class _Frontier:
                 self._may_take.wait()
             return None
 
-    def put(self, slice_: _Slice, part: Part, block: Block, *, fell: bool, trust_order: bool) -> bool:
+    def put(self, slice_: _Slice, part: Part, block: Block, *, count_dropped: bool, trust_order: bool) -> bool:
         """Put back a slice that was taken: as read, with what is left of it behind.
 
         Returns False to the thread that put the last of them: nothing is left to read.
@@ -377,18 +377,20 @@ class _Frontier:
             self._at_work -= 1
             here: list[_Slice] = []
             whole = slice_.window
-            fell = fell or slice_.fell
+            count_dropped = count_dropped or slice_.count_dropped
             if part.rest is None or part.rest.start > slice_.window.start:
                 if part.rest is not None:
                     slice_.window = slice_.window.until(part.rest.start)
-                slice_.fell = fell
+                slice_.count_dropped = count_dropped
                 slice_.read = self._shelf.put(block)
                 self._held += block.count
                 here.append(slice_)
             if part.rest is not None:
                 windows = part.rest.split(self._cuts(part, trust_order=trust_order), part.unit)
                 due = _Due(whole, part.count, len(part.events), windows)
-                here.extend(_Slice(window, due, fell=fell and slice_.read is None) for window in windows)
+                here.extend(
+                    _Slice(window, due, count_dropped=count_dropped and slice_.read is None) for window in windows
+                )
                 self._unread += len(windows)
             # This thread comes for one of the unread slices itself.
             self._may_take.notify(max(0, min(int(self._useful), self._unread) - self._at_work - 1))
@@ -441,7 +443,7 @@ class _Frontier:
                 self._held -= block.count
                 if self._at_work < int(self._useful):
                     self._may_take.notify()
-            yield Stretch(slice_.window, block, slice_.fell)
+            yield Stretch(slice_.window, block, slice_.count_dropped)
 
     def fail(self, error: BaseException) -> None:
         """End the reading with ``error``."""

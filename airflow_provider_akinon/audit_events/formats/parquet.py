@@ -117,7 +117,7 @@ def _integer(value: bytes) -> int | None:
 def _text(value: bytes) -> str | None:
     try:
         return _decode_string(value)
-    except msgspec.DecodeError:  # no string, or one with half a character
+    except msgspec.DecodeError:  # no string, or one with a lone surrogate
         return None
 
 

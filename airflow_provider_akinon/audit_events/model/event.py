@@ -87,7 +87,7 @@ def raw_members(text: bytes) -> Mapping[str, bytes | msgspec.Raw]:
     """Return `members` that are only looked at: their values compare, and are bytes where one asks for them."""
     try:
         return _decode_members(text)
-    except msgspec.DecodeError:  # of half a character, which Python's own decoder takes
+    except msgspec.DecodeError:  # of a lone surrogate, which Python's own decoder takes
         found: dict[str, bytes] = {}
         written, place = text.decode().rstrip(), 1
         while place < len(written):

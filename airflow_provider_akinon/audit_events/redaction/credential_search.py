@@ -90,7 +90,7 @@ def _collected(root: Any, names: list[str], texts: list[str]) -> int | None:
     quotes = 0
     inside: list[Any] = [root]
     for holder in inside:
-        kids: Iterable[Any] = holder
+        children: Iterable[Any] = holder
         if type(holder) is dict:
             quotes += 2 * len(holder)
             if not HARMLESS_NAMES.issuperset(holder):
@@ -98,16 +98,16 @@ def _collected(root: Any, names: list[str], texts: list[str]) -> int | None:
                 if strings is None:
                     return None
                 quotes += 2 * strings
-            kids = holder.values()
+            children = holder.values()
         elif len(holder) == 2 and type(holder[0]) is str and is_suspect(holder[0]):
             return None
-        for kid in kids:
-            if type(kid) is str:
+        for child in children:
+            if type(child) is str:
                 quotes += 2
-                if kid not in HARMLESS_TEXTS and not harmless(kid):
-                    texts.append(kid)
-            elif type(kid) is dict or type(kid) is list:
-                inside.append(kid)
+                if child not in HARMLESS_TEXTS and not harmless(child):
+                    texts.append(child)
+            elif type(child) is dict or type(child) is list:
+                inside.append(child)
     return quotes
 
 
@@ -190,18 +190,18 @@ class CredentialSearch:
         while stack:
             node, parent = stack.pop()
             in_card = parent is not None and is_card(parent)
-            for kid in node[4] or ():
-                name, begin, start, end, inside = kid
+            for child in node[4] or ():
+                name, begin, start, end, inside = child
                 under = parent if name is None else name
                 if name is not None and (in_card or is_suspect(name)):
                     if whole and _is_body(name):
                         edits += self._string(text, begin, key_end(text, begin), None, layer)
                     if is_credential(name, parent):
-                        edits += _removal(text, kid)
+                        edits += _removal(text, child)
                         continue
                 if inside is not None:
-                    edits += _labelled_removals(text, node, kid)
-                    stack.append((kid, under))
+                    edits += _labelled_removals(text, node, child)
+                    stack.append((child, under))
                 elif whole and text[start] == '"' and has_mark(text[start + 1 : end - 1]):
                     edits += self._string(text, start, end, under, layer)
         return merged(text, edits), whole

@@ -50,24 +50,24 @@ def path_edits(text: str, states: States, instead: Instead, *, fold: bool = Fals
     stack: list[tuple[Node, States, bool]] = [((None, 0, -1, len(text), roots), states, False)]
     while stack:
         node, here, folded = stack.pop()
-        kids = node[4] or []
-        is_top = kids is roots
+        children = node[4] or []
+        is_top = children is roots
         gone = set()
-        for place, kid in enumerate(kids):
-            name, _, start, end, inner = kid
+        for place, child in enumerate(children):
+            name, _, start, end, inner = child
             below = here if is_top else labels.get(start, ()) + step(here, name, fold=folded)
-            led = _led_beside(text, node, kid, here, labels, fold=folded) if inner else ()
+            led = _led_beside(text, node, child, here, labels, fold=folded) if inner else ()
             action = action_of(below)
             if "drop" in (action, action_of(led)):
                 gone.add(place)
             elif action:
                 edits.append((start, end, instead(text[start:end], action)))
             elif inner is not None and (below or led):
-                stack.append((kid, below, fold and is_top))
+                stack.append((child, below, fold and is_top))
             elif below and whole:
                 edits += _within(text, start, end, below, instead, fold=fold and is_top, layer=layer + 1)
         if gone:
-            edits += [(*span, "") for span in removals([kid[1:4:2] for kid in kids], gone)]
+            edits += [(*span, "") for span in removals([child[1:4:2] for child in children], gone)]
     return merged(text, edits)
 
 

@@ -5,7 +5,7 @@ The policy ``credentials`` looks into ``headers``, ``post_data``, ``query_params
 URLs, blocks of headers and multipart bodies. Paths that the user adds drop, mask or pseudonymise values anywhere.
 
 Nothing is decoded and encoded again: places are found and spliced, so every other byte stays, such as ``1.10``, a
-repeated key or half a character. What is broken or cut off is searched as text, and where it is uncertain how far
+repeated key or a lone surrogate. What is broken or cut off is searched as text, and where it is uncertain how far
 a credential goes, more is removed rather than less. No line makes it raise. This module refuses policies it does not
 know, pseudonyms without a key, and paths to what identifies and orders an event.
 """

@@ -1,7 +1,7 @@
 """Splicing texts: what a JSON text holds and where, and what a coded text stands for and where it came from.
 
 Nothing is decoded and encoded again. What is found is replaced by splicing, so that every other byte stays, such as
-``1.10``, a repeated key or half a character. This module knows no credentials, and takes broken JSON as far as it
+``1.10``, a repeated key or a lone surrogate. This module knows no credentials, and takes broken JSON as far as it
 goes.
 """
 
@@ -50,7 +50,7 @@ def parse_json(text: str) -> tuple[list[Node], bool]:
     """
     roots: list[Node] = []
     above: list[tuple[list[Node], str | None, int, int]] = []
-    kids, in_object, whole = roots, False, True
+    children, in_object, whole = roots, False, True
     at = cast(re.Match[str], _BEFORE_JSON.match(text)).end()
     for token in _TOKEN.finditer(text, at):
         whole = whole and token.start() == at
@@ -58,40 +58,40 @@ def parse_json(text: str) -> tuple[list[Node], bool]:
         if kind == _CLOSE:
             whole = whole and bool(above) and text[at - 1] == ("}" if in_object else "]")
             if above:
-                kids, in_object = _closed(text, above, kids, at)
+                children, in_object = _closed(text, above, children, at)
             continue
         start = begin = token.start(kind)
         comma, key = token.group(_COMMA, _KEY)
-        whole = whole and (key is not None) == in_object and _fits(kids, comma, kind, not above)
+        whole = whole and (key is not None) == in_object and _fits(children, comma, kind, not above)
         name = None
         if key is not None:
             begin, name = token.start(_KEY), plain(key[1:-1])
         if kind == _OPEN:
-            above.append((kids, name, begin, start))
-            kids, in_object = [], text[start] == "{"
+            above.append((children, name, begin, start))
+            children, in_object = [], text[start] == "{"
         else:
-            kids.append((name, begin, start, at, None))
+            children.append((name, begin, start, at, None))
     whole = whole and not above and not text[at:].strip()
     while above:
-        kids, in_object = _closed(text, above, kids, len(text))
+        children, in_object = _closed(text, above, children, len(text))
     return roots, whole
 
 
-def _fits(kids: list[Node], comma: str | None, kind: int, is_top: bool) -> bool:
+def _fits(children: list[Node], comma: str | None, kind: int, is_top: bool) -> bool:
     """Tell whether a value may stand after what is before it: uncut, and with a comma before all but the first.
 
     Without one, only containers follow each other, as lines of JSON do.
     """
-    is_line = is_top and kind == _OPEN and bool(kids) and kids[-1][4] is not None
-    return kind != _CUT and (is_line or (comma is None) != bool(kids))
+    is_line = is_top and kind == _OPEN and bool(children) and children[-1][4] is not None
+    return kind != _CUT and (is_line or (comma is None) != bool(children))
 
 
 def _closed(
-    text: str, above: list[tuple[list[Node], str | None, int, int]], kids: list[Node], end: int
+    text: str, above: list[tuple[list[Node], str | None, int, int]], children: list[Node], end: int
 ) -> tuple[list[Node], bool]:
     """Put what is in a container into what is around it; return that, and whether it is an object."""
     around, name, begin, start = above.pop()
-    around.append((name, begin, start, end, kids))
+    around.append((name, begin, start, end, children))
     return around, bool(above) and text[above[-1][3]] == "{"
 
 
@@ -102,15 +102,15 @@ def key_end(text: str, begin: int) -> int:
 
 def labelled(text: str, parent: Node, node: Node) -> tuple[list[str], list[Node]]:
     """Return the names and the values of ``["Cookie", …]`` in a list, or of ``{"name": "Cookie", "value": …}``."""
-    kids = node[4] or []
+    children = node[4] or []
     if text[node[2]] == "{":
-        names = [(kid[0] or "").lower() for kid in kids]
+        names = [(child[0] or "").lower() for child in children]
         if "value" not in names:
             return [], []
-        labels = [kid for kid, name in zip(kids, names, strict=True) if name in ("name", "key")]
-        values = [kid for kid, name in zip(kids, names, strict=True) if name == "value"]
-    elif len(kids) == 2 and parent[2] >= 0 and text[parent[2]] == "[":
-        labels, values = kids[:1], kids[1:]
+        labels = [child for child, name in zip(children, names, strict=True) if name in ("name", "key")]
+        values = [child for child, name in zip(children, names, strict=True) if name == "value"]
+    elif len(children) == 2 and parent[2] >= 0 and text[parent[2]] == "[":
+        labels, values = children[:1], children[1:]
     else:
         return [], []
     return [plain(text[start + 1 : end - 1]) for _, _, start, end, _ in labels if text[start] == '"'], values

@@ -20,8 +20,6 @@ from airflow_provider_akinon.audit_events.seals.document import ChainName, Seal,
 from airflow_provider_akinon.audit_events.seals.keys import PublicKey
 from airflow_provider_akinon.audit_events.seals.series import Entry
 
-THREADS = 8
-"""Seals that are read at a time."""
 MOST_OF_A_SEAL = 64 << 20
 """Bytes: some 150,000 receipts."""
 
@@ -209,14 +207,14 @@ def read_chains(
 ) -> Iterator[tuple[str, SealChain]]:
     """Yield folder and chain of all seals of an inventory; ``vouchers`` are as `SealChain.read` takes them."""
 
-    def read(place: str) -> bytes | ArchiveError:
+    def read(key: str) -> bytes | ArchiveError:
         try:
-            return bucket.read(place, MOST_OF_A_SEAL)
+            return bucket.read(key, MOST_OF_A_SEAL)
         except ArchiveError as error:  # of this key: the chain tells of it, and goes by the others
             return error
 
     for folder, numbers in sorted(inventory.seals.items()):
-        places = [seal_key(inventory.prefix, folder, number) for number in numbers]
-        with in_threads(read, places, THREADS, "akinon-seals") as read_bodies:
+        keys = [seal_key(inventory.prefix, folder, number) for number in numbers]
+        with in_threads(read, keys, "akinon-seals") as read_bodies:
             bodies = dict(zip(numbers, read_bodies, strict=True))
         yield folder, SealChain.read(inventory.prefix, folder, bodies, vouchers)

@@ -27,8 +27,8 @@ _BATCH = 500
 _CACHE_KIB = 2048
 _TABLES = """
 PRAGMA journal_mode = OFF;
-CREATE TABLE stored (uuid TEXT NOT NULL, place INTEGER NOT NULL, object INTEGER NOT NULL);
-CREATE TABLE read (uuid TEXT NOT NULL, place INTEGER NOT NULL);
+CREATE TABLE stored (uuid TEXT NOT NULL, offset INTEGER NOT NULL, object INTEGER NOT NULL);
+CREATE TABLE read (uuid TEXT NOT NULL, offset INTEGER NOT NULL);
 CREATE TABLE difference (uuid TEXT NOT NULL, field TEXT NOT NULL);
 CREATE TABLE recorded (uuid TEXT NOT NULL, field TEXT NOT NULL);
 """
@@ -92,8 +92,8 @@ class Comparison:
 
     def new_lines(self) -> Iterator[bytes]:
         """Yield the records that were read and are not stored, in the order in which they were read."""
-        for (place,) in self._database.execute("SELECT place FROM read ORDER BY place"):
-            yield self._lines.at(place)
+        for (offset,) in self._database.execute("SELECT offset FROM read ORDER BY offset"):
+            yield self._lines.at(offset)
 
     def not_recorded(self) -> Iterator[Difference]:
         """Yield what changed, or vanished, as far as nothing recorded says so, in the order of uuids."""
@@ -141,18 +141,18 @@ class Comparison:
 
     def _put_aside(self, event: Event, number: int | None = None) -> None:
         """Keep an event for later: a stored one with the number of its object, or one that was read."""
-        place = self._lines.add(event.line)
+        offset = self._lines.add(event.line)
         if number is None:
-            self._read.add((event.uuid, place))
+            self._read.add((event.uuid, offset))
         else:
-            self._stored.add((event.uuid, place, number))
+            self._stored.add((event.uuid, offset, number))
 
     def _settle(self) -> None:
         """Compare what was put aside on both sides; what remains of the one has vanished, of the other is new."""
         if not self._stored.count():
             return
         self._database.executescript("CREATE INDEX a ON stored (uuid); CREATE INDEX b ON read (uuid)")
-        pairs = "SELECT stored.place, read.place, stored.uuid, object FROM stored JOIN read USING (uuid)"
+        pairs = "SELECT stored.offset, read.offset, stored.uuid, object FROM stored JOIN read USING (uuid)"
         for here, there, uuid, number in self._database.execute(pairs):
             self._meet(self._lines.at(here), self._lines.at(there), uuid, number)
         gone = "SELECT uuid, object FROM stored WHERE uuid NOT IN (SELECT uuid FROM read)"
@@ -252,13 +252,13 @@ class _Spool:
         self._end = 0
 
     def add(self, line: bytes) -> int:
-        """Append a line and return its place. Not to be called after `at`."""
-        place = self._end
+        """Append a line and return its offset. Not to be called after `at`."""
+        offset = self._end
         self._end += self._file.write(line + b"\n")
-        return place
+        return offset
 
-    def at(self, place: int) -> bytes:
-        self._file.seek(place)
+    def at(self, offset: int) -> bytes:
+        self._file.seek(offset)
         return self._file.readline().removesuffix(b"\n")
 
     def close(self) -> None:

@@ -121,7 +121,7 @@ def _is_same_json(here: bytes, there: bytes) -> bool:
         # What even Python holds for different is: that is soon seen, and most often so.
         if msgspec.json.decode(here) != msgspec.json.decode(there):
             return False
-    except (msgspec.DecodeError, RecursionError):  # as of half a character
+    except (msgspec.DecodeError, RecursionError):  # as of a lone surrogate
         pass
     try:
         return bool(_read(here.decode()) == _read(there.decode()))

@@ -30,8 +30,8 @@ from airflow_provider_akinon.audit_events.archive import (
     Bucket,
     ChangedEvent,
     Counts,
+    Location,
     ObjectHead,
-    Place,
     Policy,
     Receipt,
     Run,
@@ -113,10 +113,10 @@ class Archived:
         if not numbers.changed and not numbers.vanished:
             return None
         return SourceChanged(
-            f"The API gives {numbers.changed} of the {numbers.stored} stored events of {self.window.place} otherwise "
-            f"by now, and {numbers.vanished} no longer. What is stored stays, {self.added} new events were added, "
-            "and the receipts name the uuids and fields. Find out who changed them; on_source_change='warn' lets it "
-            "pass",
+            f"The API gives {numbers.changed} of the {numbers.stored} stored events of {self.window.location} "
+            f"otherwise by now, and {numbers.vanished} no longer. What is stored stays, {self.added} new events were "
+            "added, and the receipts name the uuids and fields. Find out who changed them; on_source_change='warn' "
+            "lets it pass",
             changed=numbers.changed,
             vanished=numbers.vanished,
         )
@@ -183,8 +183,8 @@ class _Task:
         return self.target.bucket
 
     @property
-    def place(self) -> Place:
-        return self.target.place
+    def location(self) -> Location:
+        return self.target.location
 
     def store(self) -> Archived:
         """Look at what is stored, and add what is missing.
@@ -192,7 +192,7 @@ class _Task:
         :raises _KeyTaken: another task wrote meanwhile.
         """
         export = self.export
-        stored = StoredWindow.read(self.bucket, self.place, export)
+        stored = StoredWindow.read(self.bucket, self.location, export)
         if not stored.objects:
             stored = self._add(stored, export.encoded(), export.written, Numbers())
             return Archived(stored, Numbers(new=export.count), export.count, written=True)
@@ -232,11 +232,11 @@ class _Task:
         """
         with tempfile.TemporaryFile(prefix="akinon-audit-events-") as file:
             sha256 = self.bucket.hash(each.key, file)
-            if each.told is not None and each.told.sha256 != sha256:
+            if each.described is not None and each.described.sha256 != sha256:
                 raise ObjectAltered(
                     f"s3://{self.bucket.name}/{each.key} was altered: its SHA-256 is {sha256}, and "
-                    f"{each.told.sha256} by its receipt. Nothing was written. Restore it from its version, and ask "
-                    "who did it"
+                    f"{each.described.sha256} by its receipt. Nothing was written. Restore it from its version, and "
+                    "ask who did it"
                 )
             yield _Copy(file, sha256)
 
@@ -258,7 +258,7 @@ class _Task:
         missed = [uuid for number, uuid in comparison.unproved.items() if number not in self.target.before]
         if missed:
             raise ObjectChanged(
-                f"Another task has stored events of {self.place} meanwhile which the API did not give, or gave "
+                f"Another task has stored events of {self.location} meanwhile which the API did not give, or gave "
                 f"otherwise, when this one read (such as {missed[0]}). Nothing was written. Try again"
             )
 
@@ -270,9 +270,9 @@ class _Task:
         numbers = comparison.numbers
         if numbers.stored >= ANOTHER_ACCOUNT and not numbers.returned and numbers.new:
             raise ArchiveError(
-                f"{self.place} holds {numbers.stored} events of {self.export.window}, and the API now returns none "
-                f"of them but {numbers.new} others: it is another account, or its data were replaced. Nothing was "
-                "written. Check host, remote id and key, or export to another s3_key_prefix"
+                f"{self.location} holds {numbers.stored} events of {self.export.window}, and the API now returns "
+                f"none of them but {numbers.new} others: it is another account, or its data were replaced. Nothing "
+                "was written. Check host, remote id and key, or export to another s3_key_prefix"
             )
 
     def _adopt(self, stored: StoredWindow, copy: _Copy, comparison: Comparison) -> StoredWindow:
@@ -316,16 +316,16 @@ class _Task:
         :raises _KeyTaken: its key is taken.
         :raises ObjectChanged: S3 shows another object than was written.
         """
-        place = self.place.late(len(stored.objects), self.export.format)
+        location = self.location.late(len(stored.objects), self.export.format)
         arguments = self._arguments_of_object(encoded, lines)
         try:
-            in_parts = may_upload_in_parts(self.bucket, place.folder, arguments, encoded.size)
-            self.bucket.upload(place.key, encoded.file, arguments, in_parts=in_parts)
+            in_parts = may_upload_in_parts(self.bucket, location.folder, arguments, encoded.size)
+            self.bucket.upload(location.key, encoded.file, arguments, in_parts=in_parts)
         except ObjectChanged as error:
-            raise _KeyTaken(str(place)) from error
-        head = self._require_there(place, encoded.size, encoded.sha256)
+            raise _KeyTaken(str(location)) from error
+        head = self._require_there(location, encoded.size, encoded.sha256)
         written = StoredObject(
-            key=place.key,
+            key=location.key,
             size=encoded.size,
             sha256=encoded.sha256,
             content_sha256=lines.content_sha256,
@@ -350,21 +350,21 @@ class _Task:
             "Metadata": {**self.arguments.get("Metadata", {}), **own},
         }
 
-    def _require_there(self, place: Place, size: int, sha256: str) -> ObjectHead:
+    def _require_there(self, location: Location, size: int, sha256: str) -> ObjectHead:
         """Make sure that what was written is there; some stores keep no metadata, and there the bytes tell.
 
         :raises ObjectChanged: something else is.
         """
-        head = self.bucket.head(place.key)
+        head = self.bucket.head(location.key)
         found = "nothing"
         if head is not None:
-            stored = metadata_of(head).get("sha256") or self.bucket.hash(place.key)
+            stored = metadata_of(head).get("sha256") or self.bucket.hash(location.key)
             if (head.size, stored) == (size, sha256):
                 return head
             found = f"{head.size} bytes of SHA-256 {stored}"
         raise ObjectChanged(
-            f"{place} should be {size} bytes of SHA-256 {sha256}, and S3 shows {found}: somebody else writes there. "
-            "Try again, and ask who does"
+            f"{location} should be {size} bytes of SHA-256 {sha256}, and S3 shows {found}: somebody else writes "
+            "there. Try again, and ask who does"
         )
 
     def _record(self, stored: StoredWindow, comparison: Comparison) -> StoredWindow:
@@ -435,7 +435,7 @@ class _Task:
         """Write a receipt and return the window with it, and with its object, where it has one."""
         encoded = receipt.encode()
         sha256 = hashlib.sha256(encoded).hexdigest()
-        key = receipt_key(receipt.object.key if receipt.object else self.place.key, sha256)
+        key = receipt_key(receipt.object.key if receipt.object else self.location.key, sha256)
         self.bucket.create(key, encoded, arguments_of_documents(self.arguments))
         return stored.having(head, sha256, receipt)
 
@@ -446,7 +446,7 @@ def _drafted(lines: Iterator[bytes], window: Window, file_format: Format) -> Ite
 
     def stretches() -> Generator[Stretch, None, None]:
         while batch := list(islice(lines, _BATCH)):
-            yield Stretch(window, Block.of(parse_events(batch)), fell=False)
+            yield Stretch(window, Block.of(parse_events(batch)), count_dropped=False)
 
     draft = Draft.write(stretches(), file_format)
     with closing(draft.file):
@@ -461,12 +461,12 @@ def _as_read(stored: Iterator[bytes], read: Iterator[bytes]) -> Iterator[bytes]:
     for line in stored:
         uuid = parse_event(line).uuid
         model = next((each for each in read if parse_event(each).uuid == uuid), line)
-        places = {name: (begin, end) for name, begin, _, end in members_of(line)}
+        spans = {name: (begin, end) for name, begin, _, end in members_of(line)}
         names = [name for name, *_ in members_of(model)]
-        if sorted(names) != sorted(places):
+        if sorted(names) != sorted(spans):
             yield line
         else:
-            yield b"{" + b",".join(line[slice(*places[name])] for name in names) + b"}"
+            yield b"{" + b",".join(line[slice(*spans[name])] for name in names) + b"}"
 
 
 def _parts(differences: Iterator[Difference]) -> Iterator[list[Difference]]:

@@ -14,8 +14,8 @@ from typing import Any
 
 from airflow_provider_akinon.audit_events.archive import (
     Bucket,
+    Location,
     ObjectHead,
-    Place,
     Receipt,
     StoredObject,
     WindowReceipts,
@@ -23,11 +23,11 @@ from airflow_provider_akinon.audit_events.archive import (
     first_and_number,
     late_key,
     late_prefix,
+    parse_receipt_key,
     read_receipt,
     receipt_key,
     receipt_prefix,
     stem_of,
-    told_by_key,
 )
 from airflow_provider_akinon.audit_events.errors import ArchiveError, ForeignObject, ObjectAltered
 from airflow_provider_akinon.audit_events.export import Export
@@ -46,7 +46,7 @@ class WindowObject:
     receipts: Mapping[str, Receipt]
 
     @property
-    def told(self) -> StoredObject | None:
+    def described(self) -> StoredObject | None:
         """What the receipts say of the object, None where there is none."""
         return next((receipt.object for receipt in self.receipts.values()), None)
 
@@ -61,7 +61,7 @@ class Target:
     """Where the objects of a window go, and which of them were there before the window was read."""
 
     bucket: Bucket
-    place: Place
+    location: Location
     """Of the first object."""
     before: frozenset[int]
     """The numbers of the objects that were there. What another task stores meanwhile, this one may not have read."""
@@ -72,52 +72,52 @@ class Target:
     def look(
         cls,
         bucket: Bucket,
-        place: Place,
+        location: Location,
         file_format: Format,
         timezone: str | None,
     ) -> Target:
         """Return the target as it is now: to be called before the window is read."""
-        return cls(bucket, place, frozenset(objects_at(bucket, place, file_format)), timezone)
+        return cls(bucket, location, frozenset(objects_at(bucket, location, file_format)), timezone)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredWindow:
     """What the archive holds of a window."""
 
-    place: Place
+    location: Location
     """Of the first object."""
     format: Format
     objects: tuple[WindowObject, ...]
     receipts: WindowReceipts
 
     @classmethod
-    def read(cls, bucket: Bucket, place: Place, export: Export) -> StoredWindow:
-        """Return what is stored of the window that ``export`` is of, whose first object lies at ``place``.
+    def read(cls, bucket: Bucket, location: Location, export: Export) -> StoredWindow:
+        """Return what is stored of the window that ``export`` is of, whose first object lies at ``location``.
 
         :raises ForeignObject: the object there is no export of that window, source, filters and format.
         :raises ObjectAltered: an object is gone, or of another size than its receipts tell.
         :raises ArchiveError: a receipt was altered, is gone, or is of another window or policy.
         """
-        receipts = _receipts(bucket, place, export)
-        found = objects_at(bucket, place, export.format)
+        receipts = _receipts(bucket, location, export)
+        found = objects_at(bucket, location, export.format)
         numbers = found.keys() | receipts.of_objects.keys()
         for number in range(max(numbers, default=-1) + 1):
             if number not in found:
                 raise ObjectAltered(
-                    f"{place.late(number, export.format)} is gone: {_why_it_was_there(number, receipts)}. Nothing "
+                    f"{location.late(number, export.format)} is gone: {_why_it_was_there(number, receipts)}. Nothing "
                     "was written. Restore it from its version, and ask who removed it"
                 )
         objects = tuple(
             WindowObject(
-                late_key(place.key, number, export.format), found[number], receipts.of_objects.get(number, {})
+                late_key(location.key, number, export.format), found[number], receipts.of_objects.get(number, {})
             )
             for number in sorted(found)
         )
         for each in objects:
-            _require_size(place, each)
+            _require_size(location, each)
             if not each.receipts:
-                _require_own(place, each, export, is_last=each is objects[-1])
-        return cls(place, export.format, objects, receipts)
+                _require_own(location, each, export, is_last=each is objects[-1])
+        return cls(location, export.format, objects, receipts)
 
     @property
     def lines(self) -> int:
@@ -126,14 +126,14 @@ class StoredWindow:
 
     def shows(self, export: Export) -> bool:
         """Tell whether the receipts show that what is stored is what was read, byte by byte."""
-        if len(self.objects) != 1 or self.objects[0].told is None:
+        if len(self.objects) != 1 or self.objects[0].described is None:
             return False
         only = self.objects[0]
-        told = metadata_of(only.head).get("sha256")
+        noted = metadata_of(only.head).get("sha256")
         return (
-            only.told is not None
-            and only.told.content_sha256 == export.written.content_sha256
-            and told in (None, only.told.sha256)
+            only.described is not None
+            and only.described.content_sha256 == export.written.content_sha256
+            and noted in (None, only.described.sha256)
         )
 
     def recorded(self, bucket: Bucket) -> Iterator[tuple[str, str]]:
@@ -143,7 +143,7 @@ class StoredWindow:
         """
         for sha256, known in self.receipts.receipts.items():
             if known.object is None:
-                key = receipt_key(self.place.key, sha256)
+                key = receipt_key(self.location.key, sha256)
                 receipt = read_receipt(bucket, key)
                 yield from ((each.uuid, name) for each in receipt.changed for name in each.fields)
                 yield from ((uuid, VANISHED) for uuid in receipt.vanished)
@@ -177,40 +177,40 @@ def metadata_of(head: ObjectHead) -> dict[str, str]:
     }
 
 
-def _receipts(bucket: Bucket, place: Place, export: Export) -> WindowReceipts:
+def _receipts(bucket: Bucket, location: Location, export: Export) -> WindowReceipts:
     found: dict[str, Receipt] = {}
-    for key in bucket.keys(receipt_prefix(stem_of(place.key, export.format))):
-        told = told_by_key(key)
-        if told is None or not _is_of(place, told[0], export.format):
+    for key in bucket.keys(receipt_prefix(stem_of(location.key, export.format))):
+        parsed = parse_receipt_key(key)
+        if parsed is None or not _is_of(location, parsed.object_key, export.format):
             continue
         receipt = read_receipt(bucket, key)
         _require_same(key, receipt, export)
-        found[told[1]] = receipt.without_uuids()
-    receipts = WindowReceipts(place.key, found)
+        found[parsed.sha256] = receipt.without_uuids()
+    receipts = WindowReceipts(location.key, found)
     for sha256 in sorted({sha256 for receipt in found.values() for sha256 in receipt.previous} - found.keys()):
         raise ArchiveError(
-            f"The receipt {sha256} of {place} is gone, which a later one names. Nothing was written. Restore it from "
-            "its version, and ask who removed it"
+            f"The receipt {sha256} of {location} is gone, which a later one names. Nothing was written. Restore it "
+            "from its version, and ask who removed it"
         )
     for number, each in receipts.of_objects.items():
         if len({facts_of(receipt) for receipt in each.values()}) > 1:
             raise ArchiveError(
-                f"The receipts of {place.late(number, export.format)} contradict each other. Nothing was written. "
+                f"The receipts of {location.late(number, export.format)} contradict each other. Nothing was written. "
                 "Verify the archive, and ask who wrote them"
             )
     return receipts
 
 
-def _is_of(place: Place, key: str, file_format: Format) -> bool:
+def _is_of(location: Location, key: str, file_format: Format) -> bool:
     """Tell whether a key is that of one of the window's objects."""
     first, number = first_and_number(key)
-    return key == place.key or (first == place.key and key == late_key(place.key, number, file_format))
+    return key == location.key or (first == location.key and key == late_key(location.key, number, file_format))
 
 
-def objects_at(bucket: Bucket, place: Place, file_format: Format) -> dict[int, ObjectHead]:
+def objects_at(bucket: Bucket, location: Location, file_format: Format) -> dict[int, ObjectHead]:
     """Return what S3 says of each of a window's objects that are there now, by their numbers."""
-    keys = [place.key, *bucket.keys(late_prefix(place.key, file_format))]
-    mine = {first_and_number(key)[1]: key for key in keys if _is_of(place, key, file_format)}
+    keys = [location.key, *bucket.keys(late_prefix(location.key, file_format))]
+    mine = {first_and_number(key)[1]: key for key in keys if _is_of(location, key, file_format)}
     heads = {number: bucket.head(key) for number, key in mine.items()}
     return {number: head for number, head in heads.items() if head is not None}
 
@@ -253,22 +253,22 @@ def policy_of(redaction: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return None if redaction is None else {name: value for name, value in redaction.items() if name != "version"}
 
 
-def _require_size(place: Place, each: WindowObject) -> None:
-    told = each.told
-    if told is not None and told.size != each.head.size:
+def _require_size(location: Location, each: WindowObject) -> None:
+    described = each.described
+    if described is not None and described.size != each.head.size:
         raise ObjectAltered(
-            f"s3://{place.bucket}/{each.key} has {each.head.size} bytes, and {told.size} by its receipt: it was "
-            "altered. Nothing was written. Restore it from its version, and ask who did it"
+            f"s3://{location.bucket}/{each.key} has {each.head.size} bytes, and {described.size} by its receipt: it "
+            "was altered. Nothing was written. Restore it from its version, and ask who did it"
         )
 
 
-def _require_own(place: Place, each: WindowObject, export: Export, *, is_last: bool) -> None:
+def _require_own(location: Location, each: WindowObject, export: Export, *, is_last: bool) -> None:
     """Make sure that an object without a receipt may be what another task has just written.
 
     :raises ForeignObject: it is something else.
     :raises ArchiveError: it once had a receipt.
     """
-    here = f"s3://{place.bucket}/{each.key}"
+    here = f"s3://{location.bucket}/{each.key}"
     found = metadata_of(each.head)
     for name, value in identity_of(export).items():
         if found.get(name) != value:

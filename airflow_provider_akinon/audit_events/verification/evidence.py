@@ -68,7 +68,7 @@ class Names:
         return sorted(self.present - self.sealed)
 
     @property
-    def told(self) -> set[str]:
+    def described(self) -> set[str]:
         """The keys of the objects that a receipt or a seal tells of."""
         return {beside for beside, _ in self.receipts} | {each.entry.object for each in self.held.values()}
 
@@ -118,7 +118,7 @@ class Evidence:
             versions = [each.object.version_id for each in receipts.values() if each.object]
             hint = next((f"; its version {version} may still be there" for version in versions if version), "")
             return Problem(Status.MISSING, f"{which} is gone{hint}", hinders)
-        if key not in self.names.told:
+        if key not in self.names.described:
             where = which if first_and_number(key)[1] else "it"
             return Problem(
                 Status.WITHOUT_RECEIPT, f"no receipt tells where {where} comes from", hinders_sealing=False
@@ -132,12 +132,12 @@ class Evidence:
     @property
     def objects(self) -> list[str]:
         """The keys of the window's objects that are there, or should be, in order."""
-        return sorted({*self.names.objects, *self.names.told}, key=lambda key: first_and_number(key)[1])
+        return sorted({*self.names.objects, *self.names.described}, key=lambda key: first_and_number(key)[1])
 
     def holes(self) -> list[Problem]:
         """Return which of a window's objects are gone without a trace: those whose numbers are left out."""
         numbers = {first_and_number(key)[1] for key in self.objects}
-        if not self.names.told or len(numbers) == max(numbers) + 1:
+        if not self.names.described or len(numbers) == max(numbers) + 1:
             return []
         gone = max(numbers) + 1 - len(numbers)
         lowest = next(number for number in count() if number not in numbers)
@@ -155,10 +155,9 @@ def evidence_of(bucket: Bucket, key: str, names: Names) -> Evidence:
     receipts: dict[str, Receipt] = {}
     problems: list[Problem] = []
     for beside, sha256 in sorted(names.receipts):
-        place = receipt_key(beside, sha256)
         held = names.held.get(sha256)
         try:
-            receipt = read_receipt(bucket, place)
+            receipt = read_receipt(bucket, receipt_key(beside, sha256))
         except ArchiveError as error:
             problems.append(Problem(status_of(error), str(error), hinders_sealing=held is None))
             continue
@@ -173,8 +172,8 @@ def evidence_of(bucket: Bucket, key: str, names: Names) -> Evidence:
         if sha256 not in names.present:
             detail = f"the receipt {sha256} is gone, which seal {each.number} holds"
             problems.append(Problem(Status.MISSING, detail, hinders_sealing=False))
-    told = {sha256 for receipt in receipts.values() for sha256 in receipt.previous}
-    for sha256 in sorted(told - names.present - names.held.keys()):
+    named = {sha256 for receipt in receipts.values() for sha256 in receipt.previous}
+    for sha256 in sorted(named - names.present - names.held.keys()):
         problems.append(Problem(Status.MISSING, f"the receipt {sha256} is gone, which a later one names"))
     if len({_what_for(receipt) for receipt in receipts.values()}) > 1:
         detail = "its receipts are for different windows, sources, filters or formats"

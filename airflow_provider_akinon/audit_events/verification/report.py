@@ -75,7 +75,8 @@ class ChainState:
 class Report:
     """What verifying an archive found."""
 
-    place: str
+    archive: str
+    """Its bucket and prefix, as an ``s3://`` URL."""
     findings: tuple[Finding, ...]
     """By chain and time."""
     chains: tuple[ChainState, ...]
@@ -97,7 +98,7 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """Return the report for machines."""
         return {
-            "place": self.place,
+            "archive": self.archive,
             "ok": not self.wrong,
             "counts": self.counts,
             "bytes_read": self.bytes_read,

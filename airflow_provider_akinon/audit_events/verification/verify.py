@@ -57,9 +57,6 @@ from airflow_provider_akinon.audit_events.verification.evidence import (
 )
 from airflow_provider_akinon.audit_events.verification.report import ChainState, Finding, Problem, Report
 
-THREADS = 8
-"""Windows that are read at a time."""
-
 _BATCH = 500
 
 Progress = Callable[[int, int], None]
@@ -100,14 +97,14 @@ def verify_archive(
     Costs a request per thousand keys, one per seal, one per receipt, and one per object.
 
     :param prefix: as `folder_prefix` returns it.
-    :param progress: told after each window.
+    :param progress: called after each window.
     """
     inventory = Inventory.take(bucket, prefix)
     vouchers = Vouchers(expected.public_keys, expected.known_heads)
     chains = dict(read_chains(bucket, inventory, vouchers))
     checker = _Checker(bucket, names_of(inventory, chains.values()), SealedTime(_sealed(chains.values())), expected)
     checked = []
-    with in_threads(checker.check, checker.keys, THREADS, "akinon-verify") as checks:
+    with in_threads(checker.check, checker.keys, "akinon-verify") as checks:
         for each in checks:
             checked.append(each)
             progress(len(checked), len(checker.keys))
@@ -123,7 +120,7 @@ def verify_archive(
         findings.append(Finding(Status.NOTHING, details=(detail,)))
     states = [_state(bucket, prefix, chain) for chain in chains.values()]
     return Report(
-        place=f"s3://{bucket.name}/{prefix}",
+        archive=f"s3://{bucket.name}/{prefix}",
         findings=tuple(sorted(findings, key=_order)),
         chains=tuple(state for state in states if state is not None),
         bytes_read=sum(each.bytes_read for each in checked),
@@ -178,7 +175,7 @@ class _Checker:
         finding = Finding(
             status,
             # What looks like late events of a window of which nothing tells has no name but its own.
-            key if names.told or key in names.objects else min(names.objects),
+            key if names.described or key in names.objects else min(names.objects),
             None if entry is None else entry.window,
             None if chain is None else str(chain),
             tuple(each.detail for each in problems),
@@ -190,8 +187,8 @@ class _Checker:
 
     def _is_in_scope(self, evidence: Evidence, entries: Sequence[Entry]) -> bool:
         """Tell whether a window is to be looked at: what it says itself counts only where its key says it too."""
-        told = evidence.receipts.receipts
-        by_key = all(sha256 in told and told[sha256].partition_timezone for sha256 in evidence.names.unsealed)
+        receipts = evidence.receipts.receipts
+        by_key = all(sha256 in receipts and receipts[sha256].partition_timezone for sha256 in evidence.names.unsealed)
         return not entries or not by_key or any(map(self._asked_for, entries))
 
     def _objects(self, evidence: Evidence) -> tuple[list[Problem], int]:
@@ -214,20 +211,20 @@ class _Checker:
         if problem := evidence.problem_of_object(key):
             return [problem], 0
         receipts = evidence.receipts.of_object(key)
-        if not receipts:  # what is wrong with them is told
+        if not receipts:  # the finding is there already
             return [], 0
         size, which = evidence.names.objects[key], which_object(key)
-        told_of = {sha256: each.object for sha256, each in receipts.items() if each.object is not None}
+        stored_of = {sha256: each.object for sha256, each in receipts.items() if each.object is not None}
         try:
             with tempfile.TemporaryFile(prefix="akinon-audit-events-") if uuids else nullcontext() as copy:
                 found = self._bucket.hash(key, copy)
                 problems = [
                     Problem(
                         Status.ALTERED,
-                        f"{which}'s SHA-256 is {found}; by its receipt {sha256} it was {told.sha256}",
+                        f"{which}'s SHA-256 is {found}; by its receipt {sha256} it was {stored.sha256}",
                     )
-                    for sha256, told in told_of.items()
-                    if told.sha256 != found
+                    for sha256, stored in stored_of.items()
+                    if stored.sha256 != found
                 ]
                 if uuids is not None and copy is not None and not problems:
                     copy.seek(0)

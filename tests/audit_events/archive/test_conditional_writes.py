@@ -10,7 +10,7 @@ from airflow_provider_akinon.audit_events.archive import (
     PROBE_BODY,
     PROBE_NAME,
     Bucket,
-    Place,
+    Location,
     require_conditional_writes,
 )
 from airflow_provider_akinon.audit_events.errors import ObjectChanged, UnconditionalWrites
@@ -156,4 +156,4 @@ def test_verifying_and_sealing_pass_over_it() -> None:
 )
 def test_it_lies_above_the_dates(key: str, folder: str) -> None:
     """All windows of a prefix share one folder, which no query engine takes for a partition."""
-    assert Place("audit", key).folder == folder
+    assert Location("audit", key).folder == folder

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_akinon.audit_events.archive import (
     MOST_OF_A_KEY,
-    Place,
+    Location,
     WindowReceipts,
     default_prefix,
     first_and_number,
@@ -29,22 +29,22 @@ ISTANBUL = parse_timezone("timezone", "Europe/Istanbul")
 MIDNIGHT = datetime(2026, 1, 31, tzinfo=UTC)
 DAY = Window(MIDNIGHT, MIDNIGHT + timedelta(days=1))
 SOURCE = "shop.example.com/remote/1"
-PLACE = Place("audit", "a.jsonl.gz")
+LOCATION = Location("audit", "a.jsonl.gz")
 
 
 def test_a_window_has_its_place_by_date() -> None:
     """The key is Hive style by the start's date, and names the window, and the filters where there are any."""
-    assert Place.of_window("audit", "logs", DAY, Filters(), UTC) == Place(
+    assert Location.of_window("audit", "logs", DAY, Filters(), UTC) == Location(
         "audit", "logs/date=2026-01-31/20260131T000000Z_20260201T000000Z.jsonl.gz"
     )
-    assert Place.of_window("audit", "/logs/", DAY, Filters(user=42, object_id=7), UTC).key == (
+    assert Location.of_window("audit", "/logs/", DAY, Filters(user=42, object_id=7), UTC).key == (
         "logs/date=2026-01-31/20260131T000000Z_20260201T000000Z_user=42_object_id=7.jsonl.gz"
     )
     sliver = Window(MIDNIGHT, MIDNIGHT + timedelta(microseconds=50))
-    assert Place.of_window("audit", "", sliver, Filters(), UTC).key == (
+    assert Location.of_window("audit", "", sliver, Filters(), UTC).key == (
         "date=2026-01-31/20260131T000000Z_20260131T000000.000050Z.jsonl.gz"
     )
-    assert str(Place.of_window("audit", "", DAY, Filters(), UTC)) == (
+    assert str(Location.of_window("audit", "", DAY, Filters(), UTC)) == (
         "s3://audit/date=2026-01-31/20260131T000000Z_20260201T000000Z.jsonl.gz"
     )
 
@@ -53,7 +53,7 @@ def test_the_date_is_the_one_on_the_partitions_wall_clock() -> None:
     """A day of Istanbul lies under its own date, though it starts on the day before in UTC."""
     day = Window.of_period(datetime(2026, 1, 30, 21, tzinfo=UTC), timedelta(days=1), ISTANBUL)
 
-    assert Place.of_window("audit", "", day, Filters(), ISTANBUL).key == (
+    assert Location.of_window("audit", "", day, Filters(), ISTANBUL).key == (
         "date=2026-01-31/20260130T210000Z_20260131T210000Z.jsonl.gz"
     )
 
@@ -68,11 +68,11 @@ def test_what_people_export_has_keys_of_its_own() -> None:
     asked = [Filters(*values) for values in product((None, 1, 11), (None, 1), (None, 1, -1))]
 
     keys = {
-        Place.of_window("audit", "p", window, filters, timezone).key
+        Location.of_window("audit", "p", window, filters, timezone).key
         for window, filters, timezone in product(windows, asked, (UTC, ISTANBUL))
     }
     for timezone in (UTC, ISTANBUL):
-        own = {Place.of_window("audit", "p", *pair, timezone).key for pair in product(windows, asked)}
+        own = {Location.of_window("audit", "p", *pair, timezone).key for pair in product(windows, asked)}
         assert len(own) == len(windows) * len(asked)
     assert all(re.fullmatch(r"p/date=2026-0\d-\d\d/[0-9TZ_.]+(_[a-z_]+=-?\d+)*\.jsonl\.gz", key) for key in keys)
 
@@ -90,21 +90,21 @@ FILTERS = st.builds(Filters, *[st.none() | st.integers(-20, 20)] * 3)
 def test_a_key_names_exactly_one_window_and_filters(one: Window, other: Window, f: Filters, g: Filters) -> None:
     """Keys are equal where windows and filters are, and nowhere else."""
     for left, right in [((one, f), (one, f)), ((one, f), (one, g)), ((one, f), (other, f)), ((one, f), (other, g))]:
-        same_key = Place.of_window("b", "p", *left, UTC) == Place.of_window("b", "p", *right, UTC)
+        same_key = Location.of_window("b", "p", *left, UTC) == Location.of_window("b", "p", *right, UTC)
         assert same_key == (left == right)
 
 
 @pytest.mark.parametrize(
-    ("where", "key", "place"),
+    ("where", "key", "location"),
     [
-        ("audit", "a/b.jsonl.gz", Place("audit", "a/b.jsonl.gz")),
-        (None, "s3://audit/a/b.jsonl.gz", Place("audit", "a/b.jsonl.gz")),
-        ("", "s3://audit/b", Place("audit", "b")),
+        ("audit", "a/b.jsonl.gz", Location("audit", "a/b.jsonl.gz")),
+        (None, "s3://audit/a/b.jsonl.gz", Location("audit", "a/b.jsonl.gz")),
+        ("", "s3://audit/b", Location("audit", "b")),
     ],
 )
-def test_a_whole_key_or_url_is_a_place(where: str | None, key: str, place: Place) -> None:
+def test_a_whole_key_or_url_is_a_place(where: str | None, key: str, location: Location) -> None:
     """A key beside its bucket, or a URL alone, is used as it is."""
-    assert Place.of_key(where, key) == place
+    assert Location.of_key(where, key) == location
 
 
 @pytest.mark.parametrize(
@@ -123,14 +123,14 @@ def test_a_whole_key_or_url_is_a_place(where: str | None, key: str, place: Place
 def test_an_ambiguous_or_partial_key_is_refused(where: str | None, key: str, problem: str) -> None:
     """A bucket that is missing or given twice, and a key that names a folder, are wrong input."""
     with pytest.raises(InvalidInput, match=problem):
-        Place.of_key(where, key)
+        Location.of_key(where, key)
 
 
 @pytest.mark.parametrize("where", [None, ""])
 def test_a_window_needs_a_bucket(where: str | None) -> None:
-    """Without a bucket there is no place."""
+    """Without a bucket there is no location."""
     with pytest.raises(InvalidInput, match="s3_bucket is missing"):
-        Place.of_window(where, "p", DAY, Filters(), UTC)
+        Location.of_window(where, "p", DAY, Filters(), UTC)
 
 
 @pytest.mark.parametrize(
@@ -159,10 +159,10 @@ def test_the_default_prefix_names_the_source_in_safe_characters(source: str, pre
 )
 def test_late_events_lie_beside_the_first_object(key: str, format_: Format, late: str) -> None:
     """The number stands before the format's extension, or ends a key without it; number 0 is the first object."""
-    place = Place("audit", key)
+    location = Location("audit", key)
 
-    assert place.late(1, format_) == Place("audit", late)
-    assert place.late(0, format_) == place
+    assert location.late(1, format_) == Location("audit", late)
+    assert location.late(0, format_) == location
     assert late_key(key, 12, format_) == late.replace("late-1", "late-12")
     assert late.startswith(stem_of(key, format_))
 
@@ -202,13 +202,13 @@ def test_a_key_that_is_named_like_late_events_is_refused(key: str) -> None:
     """An author's key may not be one of another window's late events, beside its bucket or in a URL."""
     for bucket, given_ in (("audit", key), (None, f"s3://audit/{key}")):
         with pytest.raises(InvalidInput, match="is a name for late events of another export"):
-            Place.of_key(bucket, given_)
+            Location.of_key(bucket, given_)
 
 
 @given(WINDOWS, FILTERS, st.sampled_from(Format))
 def test_no_window_is_named_like_late_events(window: Window, filters: Filters, format_: Format) -> None:
     """No key that is made of a window and filters is one of late events."""
-    key = Place.of_window("b", "p", window, filters, UTC, format_).key
+    key = Location.of_window("b", "p", window, filters, UTC, format_).key
 
     assert first_and_number(key) == (key, 0)
 
@@ -225,7 +225,7 @@ def test_no_window_is_named_like_late_events(window: Window, filters: Filters, f
 )
 def test_changes_at_the_source_are_told(numbers: Numbers, told: str) -> None:
     """The error holds the numbers of changed and vanished events, and says how to let them pass."""
-    stored = StoredWindow(PLACE, Format.JSONL_GZ, (), WindowReceipts(PLACE.key, {}))
+    stored = StoredWindow(LOCATION, Format.JSONL_GZ, (), WindowReceipts(LOCATION.key, {}))
 
     problem = Archived(stored, numbers, numbers.new, written=True).source_changed
 
@@ -239,7 +239,7 @@ def test_changes_at_the_source_are_told(numbers: Numbers, told: str) -> None:
 
 def test_what_is_no_change_at_the_source() -> None:
     """Users that moved, new events, new fields and what was not compared are nothing that was changed."""
-    stored = StoredWindow(PLACE, Format.JSONL_GZ, (), WindowReceipts(PLACE.key, {}))
+    stored = StoredWindow(LOCATION, Format.JSONL_GZ, (), WindowReceipts(LOCATION.key, {}))
     numbers = Numbers(same=1, user_moved=2, new=3, not_compared=4, new_fields=5)
 
     assert Archived(stored, numbers, 3, written=True).source_changed is None
@@ -262,9 +262,9 @@ def test_a_key_leaves_room_for_its_receipts(letter: str) -> None:
     size = len(letter.encode())
     longest = "p/" + letter * ((MOST_OF_A_KEY - 11) // size) + ".jsonl.gz"
 
-    place = Place.of_key("b", longest)
-    assert len(receipt_key(place.late(9999, Format.JSONL_GZ).key, "0" * 64).encode()) <= 1024
+    location = Location.of_key("b", longest)
+    assert len(receipt_key(location.late(9999, Format.JSONL_GZ).key, "0" * 64).encode()) <= 1024
     with pytest.raises(InvalidInput, match=r"s3_key makes a key of \d+ bytes .* it may have 930"):
-        Place.of_key("b", letter * 12 + longest)
+        Location.of_key("b", letter * 12 + longest)
     with pytest.raises(InvalidInput, match=r"s3_key_prefix makes a key of \d+ bytes"):
-        Place.of_window("b", letter * (900 // size), DAY, Filters(), UTC)
+        Location.of_window("b", letter * (900 // size), DAY, Filters(), UTC)

@@ -31,10 +31,10 @@ from airflow_provider_akinon.audit_events.archive import (
     StoredObject,
     newest_receipts,
     parse_receipt,
+    parse_receipt_key,
     receipt_key,
     receipt_prefix,
     receipt_schema,
-    told_by_key,
 )
 from airflow_provider_akinon.audit_events.errors import ArchiveError, ObjectChanged, ObjectLocked
 from airflow_provider_akinon.audit_events.model import Filters, Source, Window
@@ -327,8 +327,8 @@ def test_names() -> None:
     assert receipt_key(KEY, HASHES[1]) == name
     assert receipt_key("a", HASHES[1]) == f"_a.{HASHES[1]}.receipt.json"
     assert name.startswith(receipt_prefix(KEY))
-    assert told_by_key(name) == (KEY, HASHES[1])
-    assert told_by_key(f"_a.{HASHES[1]}.receipt.json") == ("a", HASHES[1])
+    assert parse_receipt_key(name) == (KEY, HASHES[1])
+    assert parse_receipt_key(f"_a.{HASHES[1]}.receipt.json") == ("a", HASHES[1])
 
 
 @pytest.mark.parametrize(
@@ -346,7 +346,7 @@ def test_names() -> None:
 )
 def test_what_is_no_name_of_a_receipt(key: str) -> None:
     """Anything else in the folder is not taken for a receipt."""
-    assert told_by_key(key) is None
+    assert parse_receipt_key(key) is None
 
 
 @pytest.mark.parametrize(

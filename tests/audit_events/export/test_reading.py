@@ -74,7 +74,7 @@ def test_one_thread_goes_on_however_busy(frontier: _Frontier) -> None:
         slice_ = frontier.take()
         assert slice_ is not None
         busy(frontier)
-        assert frontier.put(slice_, EMPTY, Block.of([]), fell=False, trust_order=True) == (left > 0)
+        assert frontier.put(slice_, EMPTY, Block.of([]), count_dropped=False, trust_order=True) == (left > 0)
     frontier.close(Count(0, at("11:00:00")))
 
     assert frontier.take() is None
@@ -91,7 +91,7 @@ def test_threads_come_back_when_the_api_gets_slow(frontier: _Frontier) -> None:
         for _ in range(50):
             waiting(frontier)
         assert held is not None
-        frontier.put(held, EMPTY, Block.of([]), fell=False, trust_order=True)
+        frontier.put(held, EMPTY, Block.of([]), count_dropped=False, trust_order=True)
         first = frontier.take()
         woken, _ = wait([second], timeout=5)
         frontier.stop()

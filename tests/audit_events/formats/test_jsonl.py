@@ -423,7 +423,7 @@ def test_a_page_that_is_not_utf_8_is_refused() -> None:
 
 
 def test_a_page_with_half_a_character_is_split_into_the_records_that_were_sent() -> None:
-    """Escapes that are half a character stay where they are, in the right record, and no other byte changes."""
+    """Escapes that are a lone surrogate stay where they are, in the right record, and no other byte changes."""
     given = [
         f'{{"uuid":"{name}","timestamp":"{WHEN}","content":{content}}}'.encode()
         for name, content in [

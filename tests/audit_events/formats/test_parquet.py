@@ -221,7 +221,7 @@ def test_a_field_that_is_not_there_is_named() -> None:
 
 
 def test_of_a_repeated_key_the_last_counts() -> None:
-    """As in every JSON parser: the last value of a documented and of an unknown key, also beside half a character."""
+    """As in every JSON parser: the last value of a documented and of an unknown key, also beside a lone surrogate."""
     for more in ((), (("half", '"\\ud83d"'),)):
         row = row_of(line_of(("object_id", '"x"'), ("object_id", "7"), ("new", "1"), ("new", "2"), *more))
 
@@ -434,7 +434,7 @@ def test_the_same_events_give_the_same_bytes_in_another_process() -> None:
 
 
 def test_lines_may_end_in_a_line_feed() -> None:
-    """As they come from a file; also where half a character takes the other way through the parser."""
+    """As they come from a file; also where a lone surrogate takes the other way through the parser."""
     lines = [line_of(("content", '"x"')), line_of(("content", '"\\ud83d"'), ("new", "1"))]
 
     assert list(read_lines(written(line + b"\n" for line in lines))) == list(read_lines(written(lines)))

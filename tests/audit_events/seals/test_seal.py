@@ -15,7 +15,7 @@ import jsonschema
 import msgspec
 import pytest
 
-from airflow_provider_akinon.audit_events.archive import Run, place_in_chain, seal_key
+from airflow_provider_akinon.audit_events.archive import Run, parse_seal_name, seal_key
 from airflow_provider_akinon.audit_events.errors import ArchiveError, ObjectChanged, ObjectUnreadable
 from airflow_provider_akinon.audit_events.model import Filters, Format, Source, Window
 from airflow_provider_akinon.audit_events.seals import (
@@ -225,12 +225,12 @@ def test_names() -> None:
     assert name.source == Source(host="localhost:8443", remote_id=3)
     assert ChainName(seal_of(1, None).source, Filters(user=42)).folder == FOLDER
     assert key_of(7) == f"logs/_seals/{FOLDER}/_000007.seal.json"
-    assert place_in_chain(f"{FOLDER}/_000007.seal.json") == (FOLDER, 7)
+    assert parse_seal_name(f"{FOLDER}/_000007.seal.json") == (FOLDER, 7)
     without = ChainName(Source(host="shop.example.com", remote_id=None), Filters())
     assert (str(without), without.folder) == ("shop.example.com/remote/none", "shop.example.com_remote_none")
     others = [ChainName(Source(host="shop.example.com", remote_id=number), Filters()) for number in (10, 9)]
     assert sorted([*others, without]) == [without, *reversed(others)]
-    assert [number for _, number in map(place_in_chain, (f"a/_{n:06d}.seal.json" for n in (9, 10, 10**6)))] == [
+    assert [number for _, number in map(parse_seal_name, (f"a/_{n:06d}.seal.json" for n in (9, 10, 10**6)))] == [
         9,
         10,
         10**6,
@@ -252,7 +252,7 @@ def test_names() -> None:
 )
 def test_what_is_no_name_of_a_seal(rest: str) -> None:
     """Anything else in the folder is not taken for a seal."""
-    assert place_in_chain(rest) is None
+    assert parse_seal_name(rest) is None
 
 
 FIELDS: dict[str, Any] = {

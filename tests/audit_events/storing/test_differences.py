@@ -232,7 +232,7 @@ def test_numbers_are_what_is_written(stored: str, now: str, around: str) -> None
 
 @pytest.mark.parametrize("half", [r"\ud83d", r"\udc00", r"\ude00\ud83d"])
 def test_halves_of_characters(half: str) -> None:
-    """A record with half a character, which JSON may escape, is compared like any other."""
+    """A record with a lone surrogate, which JSON may escape, is compared like any other."""
     stored = f'{{"uuid":"u","url":"{half}","content":{{"{half}":1,"b":2}},"user":{{"pk":"{half}"}}}}'.encode()
     turned_round = f'{{"user":{{"pk":"{half}"}},"content":{{"b":2,"{half}":1}},"url":"{half}","uuid":"u"}}'.encode()
 
@@ -267,7 +267,7 @@ def test_a_mark_counts_in_any_spelling(mark: str) -> None:
 
 
 def test_half_a_character_that_one_version_removed_changes_no_other_field() -> None:
-    """A record with half a character is read in another way; a number beside it is the same as in one without."""
+    """A record with a lone surrogate is read in another way; a number beside it is the same as in one without."""
     stored, now = (
         b'{"content":1.10,"url":"?t=\\ud800","uuid":"u"}',
         b'{"content":1.10,"url":"?t=[redacted]","uuid":"u"}',

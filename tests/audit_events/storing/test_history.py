@@ -31,11 +31,11 @@ from hypothesis.stateful import (
 from airflow_provider_akinon.audit_events.archive import (
     PROBE_NAME,
     Bucket,
-    Place,
+    Location,
     Run,
     Status,
     first_and_number,
-    told_by_key,
+    parse_receipt_key,
 )
 from airflow_provider_akinon.audit_events.errors import ArchiveError, ObjectChanged
 from airflow_provider_akinon.audit_events.export import export_window
@@ -103,7 +103,7 @@ class History(RuleBasedStateMachine):
         self.numbers = iter(range(1, 10**9))
         self.runs = iter(range(1, 10**9))
         self.ledger: dict[str, bytes] = {}
-        self.kept = {Place.of_window("audit", PREFIX, each, Filters(), UTC): Kept() for each in WINDOWS}
+        self.kept = {Location.of_window("audit", PREFIX, each, Filters(), UTC): Kept() for each in WINDOWS}
         self.tampered: Tampering | None = None
         self.gone: list[Event] = []
         self.other: dict[str, Event] = {}
@@ -120,8 +120,8 @@ class History(RuleBasedStateMachine):
         self.redaction = Redaction.parse(redact)
         self.s3 = MemoryBucket(versioned=versioned)
         self.api = ChangingApi(page_size)
-        self.places = [Place.of_window("audit", PREFIX, each, Filters(), UTC, format_) for each in WINDOWS]
-        self.kept = {place: Kept() for place in self.places}
+        self.locations = [Location.of_window("audit", PREFIX, each, Filters(), UTC, format_) for each in WINDOWS]
+        self.kept = {location: Kept() for location in self.locations}
 
     def teardown(self) -> None:
         try:
@@ -224,7 +224,7 @@ class History(RuleBasedStateMachine):
         assert self.s3.writes == writes
         assert archived is None or not archived.written
 
-    @precondition(lambda self: any(map(told_by_key, self.ledger)))
+    @precondition(lambda self: any(map(parse_receipt_key, self.ledger)))
     @rule()
     def repair(self) -> None:
         """Every window that has a receipt, as the operator does whose count has moved."""
@@ -237,8 +237,8 @@ class History(RuleBasedStateMachine):
             return
         for each in found:
             which = WINDOWS.index(each.window)
-            place, kept = self.places[which], self.kept[self.places[which]]
-            if not self.is_tampered(place):
+            location, kept = self.locations[which], self.kept[self.locations[which]]
+            if not self.is_tampered(location):
                 expected = len(kept.stored) - each.receipt.counts.vanished
                 assert kept.incomplete or each.receipt.counts.api_after == expected
             self.outcome(which, lambda each=each: reconciler.export_again(each, {}, self.run()))
@@ -278,19 +278,19 @@ class History(RuleBasedStateMachine):
 
         At number 0, when this one has read, and has not looked at what is stored.
         """
-        if self.is_tampered(self.places[which]):
+        if self.is_tampered(self.locations[which]):
             return
         left = number
-        place = self.places[which]
-        kept = self.kept[place]
+        location = self.locations[which]
+        kept = self.kept[location]
 
         def run_the_other() -> None:
             if late:
                 self.arrive(which, [4_000_000])
-            self.note(place, anything=True)
+            self.note(location, anything=True)
             with self.around_writes(lambda _key, _after: None):
                 self.try_export(which)
-            self.note(place, anything=True)
+            self.note(location, anything=True)
 
         def around(_key: str, after: bool) -> None:
             nonlocal left
@@ -299,12 +299,12 @@ class History(RuleBasedStateMachine):
                 left = -1
                 run_the_other()
 
-        before, recorded = set(self.differences(place)), set(kept.recorded)
+        before, recorded = set(self.differences(location)), set(kept.recorded)
         with self.around_writes(around):
             archived = self.try_export(which, ahead, (lambda: None) if number else run_the_other)
-        seen = before | set(self.differences(place))
+        seen = before | set(self.differences(location))
         kept.raced |= seen
-        self.note(place, anything=True)
+        self.note(location, anything=True)
         # What the other one stored meanwhile has not vanished, though this one's answers lack it.
         assert kept.recorded.keys() <= recorded | seen
         kept.incomplete = kept.incomplete or archived is None
@@ -320,14 +320,14 @@ class History(RuleBasedStateMachine):
         data=st.data(),
         how=st.sampled_from(["flip", "cut", "replace", "delete"]),
         metadata=st.booleans(),
-        place=st.integers(0, 10_000),
+        offset=st.integers(0, 10_000),
     )
-    def tamper(self, data: st.DataObject, how: str, metadata: bool, place: int) -> None:
+    def tamper(self, data: st.DataObject, how: str, metadata: bool, offset: int) -> None:
         """With an object that has a receipt, or a receipt that a later one names; others look like a kill."""
         key = data.draw(st.sampled_from(sorted(self.ledger)))
         before = self.s3.objects[key]
         looked_at = self.looked_at(self.place_of(key))
-        told = told_by_key(key)
+        told = parse_receipt_key(key)
         if told is None and key not in looked_at.of_objects:
             return
         if told is not None and how == "delete" and told[1] not in looked_at.named:
@@ -335,8 +335,8 @@ class History(RuleBasedStateMachine):
         body = before.body
         match how:
             case "flip":
-                place %= len(body) or 1
-                body = body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :] if body else b"x"
+                offset %= len(body) or 1
+                body = body[:offset] + bytes([body[offset] ^ 1]) + body[offset + 1 :] if body else b"x"
             case "cut":
                 body = body[:-1] if body else b"x"
             case "replace":
@@ -369,7 +369,7 @@ class History(RuleBasedStateMachine):
         report = verify_archive(Bucket(self.s3, "audit"), PREFIX)
         wrong = [each for each in report.wrong if each.status not in (Status.GAP, Status.NOTHING)]
         for each in wrong:
-            kept = self.kept[Place("audit", str(each.key))]
+            kept = self.kept[Location("audit", str(each.key))]
             assert (each.status, kept.incomplete) == (Status.WITHOUT_RECEIPT, True), each
 
     # What has to hold.
@@ -385,13 +385,13 @@ class History(RuleBasedStateMachine):
 
     def outcome(self, which: int, act: Callable[[], Archived], *, killed: bool = False) -> Archived | None:
         """Run an export and hold what comes of it to what has to."""
-        place, window = self.places[which], WINDOWS[which]
-        kept, now = self.kept[place], self.api.within(window)
+        location, window = self.locations[which], WINDOWS[which]
+        kept, now = self.kept[location], self.api.within(window)
         before, recorded = dict(kept.stored), Counter(kept.recorded)
-        verdicts = self.verdicts(place)
+        verdicts = self.verdicts(location)
         numbers = numbers_of(verdicts, len(now.keys() - before.keys()))
-        differences = set(self.differences(place))
-        looked_at = None if self.is_tampered(place) else self.looked_at(place)
+        differences = set(self.differences(location))
+        looked_at = None if self.is_tampered(location) else self.looked_at(location)
         writes, had_objects = self.s3.writes, bool(kept.of_objects)
         archived = failure = None
         was_killed = False
@@ -401,8 +401,8 @@ class History(RuleBasedStateMachine):
             was_killed = True
         except ArchiveError as error:
             failure = error
-        self.note(place)
-        if self.is_tampered(place):
+        self.note(location)
+        if self.is_tampered(location):
             assert not was_killed
             assert self.s3.writes == writes
             if archived is not None:  # the receipts show equal content, so that no object was read
@@ -449,7 +449,7 @@ class History(RuleBasedStateMachine):
         return archived
 
     def exported(self, which: int, ahead: int = 0, once_read: Callable[[], None] = lambda: None) -> Archived:
-        target = Target.look(Bucket(self.s3, "audit"), self.places[which], self.format, "UTC")
+        target = Target.look(Bucket(self.s3, "audit"), self.locations[which], self.format, "UTC")
         with export_window(self.api, WINDOWS[which], Filters(), self.redaction, self.format) as export:
             once_read()
             export = replace(export, proved_at=export.proved_at + ahead * timedelta(hours=1))
@@ -458,8 +458,8 @@ class History(RuleBasedStateMachine):
     def run(self) -> Run:
         return Run(dag_id="d", task_id="t", run_id=str(next(self.runs)), map_index=-1, try_number=1)
 
-    def verdicts(self, place: Place) -> dict[str, Verdict]:
-        kept, now = self.kept[place], self.api.within(WINDOWS[self.places.index(place)])
+    def verdicts(self, location: Location) -> dict[str, Verdict]:
+        kept, now = self.kept[location], self.api.within(WINDOWS[self.locations.index(location)])
         marks = self.redaction is not None and bool(kept.versions - {policy.VERSION})
         redacted = self.redaction is not None
         return {
@@ -467,8 +467,8 @@ class History(RuleBasedStateMachine):
             for uuid, (then, style) in kept.stored.items()
         }
 
-    def differences(self, place: Place) -> Iterator[tuple[str, str]]:
-        for uuid, verdict in self.verdicts(place).items():
+    def differences(self, location: Location) -> Iterator[tuple[str, str]]:
+        for uuid, verdict in self.verdicts(location).items():
             yield from ((uuid, name) for name in verdict.fields)
             if verdict.kind == "vanished":
                 yield uuid, VANISHED
@@ -478,14 +478,14 @@ class History(RuleBasedStateMachine):
         """What is stored, but what the store is tried with."""
         return {key: each for key, each in self.s3.objects.items() if not key.endswith(PROBE_NAME)}
 
-    def note(self, place: Place, *, anything: bool = False) -> None:
+    def note(self, location: Location, *, anything: bool = False) -> None:
         """Take what is new in the bucket into the model, each event as it has to be stored."""
-        kept, now = self.kept[place], self.api.within(WINDOWS[self.places.index(place)])
+        kept, now = self.kept[location], self.api.within(WINDOWS[self.locations.index(location)])
         for key in sorted(self.objects.keys() - self.ledger.keys()):
             body = self.s3.objects[key].body
             self.ledger[key] = body
-            assert self.place_of(key) == place
-            if told_by_key(key):
+            assert self.place_of(key) == location
+            if parse_receipt_key(key):
                 receipt = json.loads(body)
                 if receipt["redaction"]:
                     kept.versions.add(receipt["redaction"]["version"])
@@ -516,12 +516,12 @@ class History(RuleBasedStateMachine):
             case Format.PARQUET:
                 yield from read_lines(BytesIO(body))
 
-    def looked_at(self, place: Place) -> LookedAt:
+    def looked_at(self, location: Location) -> LookedAt:
         found = LookedAt({}, set(), set(), set())
         for key, each in self.objects.items():
-            if self.place_of(key) != place:
+            if self.place_of(key) != location:
                 continue
-            told = told_by_key(key)
+            told = parse_receipt_key(key)
             if told is None:
                 found.metadata[key] = bool(each.metadata)
                 continue
@@ -532,12 +532,12 @@ class History(RuleBasedStateMachine):
                 found.of_objects.add(receipt["object"]["key"])
         return found
 
-    def place_of(self, key: str) -> Place:
-        told = told_by_key(key)
-        return Place("audit", first_and_number(told[0] if told else key)[0])
+    def place_of(self, key: str) -> Location:
+        told = parse_receipt_key(key)
+        return Location("audit", first_and_number(told[0] if told else key)[0])
 
-    def is_tampered(self, place: Place) -> bool:
-        return self.tampered is not None and self.place_of(self.tampered.key) == place
+    def is_tampered(self, location: Location) -> bool:
+        return self.tampered is not None and self.place_of(self.tampered.key) == location
 
     def pick(self, data: st.DataObject) -> Event:
         return self.api.events[data.draw(st.sampled_from(sorted(self.api.events)))]
@@ -598,7 +598,7 @@ def test_a_receipt_that_a_later_one_names_may_not_be_missing(history: History) -
     """Where it was removed, its object gets no other one: the export fails until it is back."""
     history.arrive(0, [0, 1])
     history.export(0)
-    (first,) = filter(told_by_key, history.objects)
+    (first,) = filter(parse_receipt_key, history.objects)
     before = dict(history.api.events)
     history.api.events.popitem()
     history.export(0)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from airflow_provider_akinon.audit_events.api import AuditEventsApi
-from airflow_provider_akinon.audit_events.archive import Bucket, Place, Run, Status, default_prefix
+from airflow_provider_akinon.audit_events.archive import Bucket, Location, Run, Status, default_prefix
 from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.model import Filters, Format, Window
 from airflow_provider_akinon.audit_events.redaction import Redaction
@@ -40,7 +40,7 @@ def export(bucket: Bucket, api: AuditEventsApi, start: datetime) -> Archived:
     """Export a day as the operator does by default."""
     window = Window(start, start + DAY)
     prefix = default_prefix(api.settings.source)
-    place = Place.of_window(bucket.name, prefix, window, Filters(), UTC, Format.JSONL_GZ)
+    place = Location.of_window(bucket.name, prefix, window, Filters(), UTC, Format.JSONL_GZ)
     target = Target.look(bucket, place, Format.JSONL_GZ, "UTC")
     with export_window(api, window, Filters(), Redaction()) as read:
         return archive(read, target, {}, NOBODY)
