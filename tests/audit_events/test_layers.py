@@ -8,7 +8,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
@@ -79,14 +79,17 @@ class Import(NamedTuple):
         return whole.removeprefix(f"{PROTOCOL}.").partition(".")[0] if whole.startswith(f"{PROTOCOL}.") else None
 
 
-def imports_of(path: Path) -> Iterator[Import]:
-    """Yield everything that a file imports, at its top, inside a function, or for a type checker alone."""
+@cache
+def imports_of(path: Path) -> list[Import]:
+    """Return everything that a file imports, at its top, inside a function, or for a type checker alone."""
+    found: list[Import] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (Import(alias.name, None) for alias in node.names)
+            found += (Import(alias.name, None) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} imports relatively, which this test does not follow"
-            yield from (Import(node.module or "", alias.name) for alias in node.names)
+            found += (Import(node.module or "", alias.name) for alias in node.names)
+    return found
 
 
 def modules_of(path: Path) -> set[str]:
