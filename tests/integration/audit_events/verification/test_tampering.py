@@ -801,7 +801,7 @@ def test_an_archive_that_nobody_touched(archive: Archive, untouched: Bucket) -> 
         assert [each.window for each in report.findings] == [window_of(day) for day in DAYS]
         assert {each.chain for each in report.findings} == {archive.chain}
         assert report.bytes_read == bytes_of(archive, DAYS)
-        assert report.place == f"s3://{untouched.name}/{PREFIX}"
+        assert report.archive == f"s3://{untouched.name}/{PREFIX}"
         assert report.signatures_checked == (signed_by is not None)
         [chain] = report.chains
         assert chain.as_dict() == {
