@@ -187,7 +187,7 @@ def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _add_vouchers(verify: argparse.ArgumentParser) -> None:
-    """Add what tells from outside the bucket that seals are ours."""
+    """Add the options that name our seals: public keys and heads, which are kept outside the bucket."""
     verify.add_argument(
         "--public-key",
         action="append",
@@ -286,7 +286,7 @@ def _lines(report: Report, *, verbose: bool) -> Iterator[str]:
 
 
 def _alike(finding: Finding) -> object:
-    """Return what findings have in common that are shown as one: windows in a row of which all is said."""
+    """Return the parts that findings share if they are shown as one: windows in a row with one status and details."""
     return id(finding) if finding.status.is_wrong else (finding.status, finding.chain)
 
 

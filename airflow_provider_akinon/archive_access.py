@@ -68,7 +68,7 @@ def redaction_key(conn_id: str | None) -> bytes | None:
 
 
 def sealing_key(conn_id: str | None) -> PrivateKey | None:
-    """Return what signs seals: the Ed25519 private key in the password of a connection, None without one.
+    """Return the key that signs seals: the Ed25519 private key in the password of a connection; None without one.
 
     :raises InvalidInput: the connection has no password, or it is no such key.
     """

@@ -65,7 +65,7 @@ def _restored(kind: type[AkinonError], args: tuple[object, ...], attributes: dic
 
 
 class InvalidInput(AkinonError, ValueError):
-    """What was asked for cannot be asked for. The message names the field, the value and what to change."""
+    """An argument or a field is wrong. The message names it, its value and what to change."""
 
     permanent = True
 
@@ -79,7 +79,7 @@ class ConnectionMissing(AkinonError):
 
 
 class ApiError(AkinonError):
-    """The API did not give what was asked for."""
+    """The API did not give the answer to a request."""
 
 
 class Rejected(ApiError):
@@ -179,7 +179,7 @@ class MeaninglessCount(IncompleteWindow):
 
 
 class ArchiveError(AkinonError):
-    """What is stored in S3 is not what it should be, or does not go together with what was read."""
+    """An object in S3 is not as it should be, or contradicts the events that were read."""
 
     permanent = True
 

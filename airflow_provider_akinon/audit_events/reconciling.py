@@ -59,7 +59,7 @@ class Sample:
     gone: Sequence[str] = ()
     """The uuids of events that the source has no longer."""
     user_moved: int = 0
-    """Events of which only what the API knows of the person differs."""
+    """Events that differ only in ``user``: what the API knows of the person today."""
 
     @classmethod
     def of(cls, found: Sequence[tuple[str, Compared | None]]) -> Sample:
@@ -148,7 +148,7 @@ class Reconciled:
 
 @dataclass(frozen=True, slots=True)
 class Reconciler:
-    """Compares what a bucket holds of an API's events with the API."""
+    """Compares the stored events of an API with the API."""
 
     api: AuditEventsApi
     bucket: Bucket

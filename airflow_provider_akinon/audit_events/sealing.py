@@ -74,7 +74,7 @@ def seal_archive(
     known_heads: Collection[str] = (),
     arguments: Mapping[str, Any] | None = None,
 ) -> list[SealResult]:
-    """Seal the windows below ``prefix`` that end in ``period`` or before, and return what came of each chain.
+    """Seal the windows below ``prefix`` that end in ``period`` or before, and return the result for each chain.
 
     :param prefix: as `folder_prefix` returns it.
     :param run: the task, for the seal.
@@ -106,7 +106,7 @@ def seal_archive(
 
 @dataclass(frozen=True)
 class _Sealing:
-    """What is there before anything is sealed, and what each new seal says of it."""
+    """The archive before anything is sealed, and what each new seal says of it."""
 
     bucket: Bucket
     inventory: Inventory
@@ -259,7 +259,7 @@ def _unsealed(bucket: Bucket, names: Mapping[str, Names]) -> dict[ChainName, lis
 
 
 def _require_right(window: str, evidence: Evidence) -> None:
-    """Make sure that nothing is wrong with what no seal holds of a window.
+    """Make sure that nothing is wrong with a window's receipts that no seal holds yet.
 
     :raises ArchiveError: something is.
     :raises ObjectChanged: S3 does not list an object as it should be.

@@ -160,7 +160,7 @@ class AkinonHook(BaseHook):
         return self.get_conn().list_page(**params)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask the API for one event, once, and say what came of it, for the connection form's Test button."""
+        """Ask the API for one event, once, and return the outcome for the connection form's Test button."""
         try:
             settings = self.settings
         except AkinonError as error:

@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 SHOWN = 20
-"""Of what is wrong, as much goes to XCom and into a failure's message; the log has all."""
+"""So many of the wrong findings go to XCom and into a failure's message; the log has all."""
 
 
 class SealAuditArchiveOperator(Killable, BaseOperator):

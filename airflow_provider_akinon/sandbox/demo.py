@@ -148,7 +148,7 @@ def _stored(s3: LocalS3, day: datetime) -> StoredObject:
 
 
 def _listing(s3: LocalS3) -> dict[str, tuple[Any, ...]]:
-    """Return, by key in order, what changes where anything is written."""
+    """Return a mark of each object, by key in order, that changes if the object is written."""
     listing: list[dict[str, Any]] = s3.client().list_objects_v2(Bucket=BUCKET).get("Contents", [])
     return {entry["Key"]: (entry["ETag"], entry["LastModified"]) for entry in listing}
 

@@ -177,7 +177,7 @@ def _text(instant: datetime) -> str:
 
 
 def _made_up(rng: random.Random) -> str:
-    """Return what stands for a secret; it must look like none to a scanner of the archive's source."""
+    """Return a made-up secret. It must not look like one to a scanner of the archive's source."""
     return f"made-up-{rng.getrandbits(64):016x}"
 
 

@@ -130,7 +130,7 @@ class AuditEventsSensor(Killable, BaseSensorOperator):
         )
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's
-        """Return what the trigger found.
+        """Return the trigger's result.
 
         :raises AirflowFailException: the API refuses; trying again does not help.
         :raises AkinonError: the API did not answer.

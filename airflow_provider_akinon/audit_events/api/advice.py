@@ -9,7 +9,7 @@ from airflow_provider_akinon.audit_events.api.settings import Extra, Settings
 
 
 def account_name(settings: Settings) -> str:
-    """Return what of the API a connection is for, as messages name it."""
+    """Return the name that messages give to a connection's part of the API."""
     remote_id = settings.extra.remote_id
     return settings.api_path if remote_id is None else f"remote id {remote_id}"
 

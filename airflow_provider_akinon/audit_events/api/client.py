@@ -277,7 +277,7 @@ def _not_the_apis(answer: Answer) -> str:
 
 
 def _listed(body: bytes) -> dict[str, Any]:
-    """Return a page as the API gives it, which has what a page has to have."""
+    """Return a page as the API wrote it, after checking its fields."""
     parse_page(body)
     listed: dict[str, Any] = json.loads(without_mark(body))
     return listed

@@ -88,7 +88,7 @@ def parse_page(body: bytes) -> Page:
 
 
 def _require_records(page: bytes) -> None:
-    """Make sure that what may be millions of items are records: of two bytes each, they would take gigabytes.
+    """Make sure that the items are records: millions of items of two bytes each would take gigabytes.
 
     :raises msgspec.DecodeError: they are not.
     """
@@ -194,7 +194,7 @@ def _require_utf8(body: bytes) -> None:
 
 
 def _compacted(body: bytes, *, is_page: bool) -> bytes:
-    """Return what an answer's body holds, on one line; raises what `parse_page` does."""
+    """Return the JSON of an answer's body on one line; raises the errors of `parse_page`."""
     body = without_mark(body)
     _require_utf8(body)
     try:

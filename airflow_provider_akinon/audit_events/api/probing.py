@@ -1,4 +1,4 @@
-"""A look at an account's API: which of what this package takes for granted it keeps, in a few small requests.
+"""A look at an account's API by a few small requests: does it do all that this package takes for granted?
 
 It reads only, waits between two requests, and makes at most `MOST_REQUESTS` of them. What it finds holds numbers,
 names of fields and statuses, and neither a value of an event nor the key: it may go into a bug report. This module
@@ -56,7 +56,7 @@ class ProbeReport:
 
 
 def probe(settings: Settings, *, clock: Clock = time, pause: float = PAUSE) -> ProbeReport:
-    """Look at the API of ``settings``; what it refuses is found, too."""
+    """Look at the API of ``settings``. A refusal is a finding too."""
     asking = _Asking(clock, pause)
     lines: list[Line] = []
     try:
@@ -102,7 +102,7 @@ class _Asking:
 
 
 def _kind(error: AkinonError) -> str:
-    """Return what an error is without what it says, which may hold anything."""
+    """Return the kind of an error without its message, which may hold anything."""
     status = getattr(error, "status", None)
     return f"{type(error).__name__}{'' if status is None else f' {status}'}"
 
@@ -149,7 +149,7 @@ class _Look:
 
     @property
     def checks(self) -> tuple[Callable[[], Iterator[Line]], ...]:
-        """The checks that need what `recent` and `old` found."""
+        """The checks that need the events that `recent` and `old` found."""
         return (
             self.limits,
             self.page_numbers,
@@ -261,7 +261,7 @@ class _Look:
         yield Line("microseconds", found, follows, not (here or beyond))
 
     def counts(self) -> Iterator[Line]:
-        """See whether a count is of what is given."""
+        """See whether the count is the number of events that the API gives."""
         if len(self._newest) < 2:
             return
         # Not the first: an instant may go on beyond the page.

@@ -85,7 +85,7 @@ def proxy_of_environment(url: str, proxies: Mapping[str, str] | None) -> str | N
 
 
 def secrets_of_proxy(url: str) -> Iterator[str]:
-    """Yield what of a proxy's URL is secret: its password as it is written, as it is meant, and as it is sent."""
+    """Yield the secrets of a proxy's URL: its password as written, decoded, and as it is sent."""
     userinfo = url.partition("://")[2] if "://" in url else url
     userinfo, found, _ = userinfo.rpartition("@")
     if not found:

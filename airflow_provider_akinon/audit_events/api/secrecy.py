@@ -32,7 +32,7 @@ _BROKEN_ESCAPE = re.compile(r"[\\%xu0-9a-f]{1,8}", re.IGNORECASE)
 
 
 class Secrets(tuple[str, ...]):
-    """Texts that nobody may see, not even where somebody logs what holds them."""
+    """Texts that nobody may see. Their ``repr`` hides them, also in a log of the object that holds them."""
 
     __slots__ = ()
 

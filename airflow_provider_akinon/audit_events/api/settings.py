@@ -183,7 +183,7 @@ class Settings:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What of the connection nobody may see: the key, what of the proxies is secret, and headers' values."""
+        """The connection's texts that nobody may see: the key, the proxies' passwords, and the headers' values."""
         of_proxies = (secret for url in (self.extra.proxies or {}).values() for secret in secrets_of_proxy(url))
         return tuple(dict.fromkeys((self.key, *of_proxies, *(self.extra.secret_headers or {}).values())))
 
@@ -219,7 +219,7 @@ class Settings:
 
 
 def _parse_extra(given: Mapping[str, Any] | str | None) -> tuple[Extra, list[str]]:
-    """Return what the extra says, and what is wrong with it."""
+    """Return the fields of the extra, and the problems with it."""
     extra = _from_json(given) if isinstance(given, str) and given.strip() else given or {}
     if not isinstance(extra, Mapping):
         return Extra(), ['Extra is not a JSON object; write it like {"remote_id": 1}']

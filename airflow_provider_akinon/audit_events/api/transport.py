@@ -158,7 +158,7 @@ class Transport(HTTPAdapter):
 
 
 def _session(settings: Settings) -> requests.Session:
-    """Return what makes a request, and knows the environment; it sends none."""
+    """Return a session that prepares the request and reads the environment; it sends nothing."""
     session = requests.Session()
     # An auth object, not a header: requests would replace a header by what .netrc says.
     session.auth = _ApiKey(settings.authorization)
@@ -186,7 +186,7 @@ class _ApiKey(AuthBase):
 
 
 def _require_usable_environment(url: str, extra: Extra) -> None:
-    """Make sure that what the environment says of proxies and certificates can be used, where it is."""
+    """Make sure that the proxies and certificates of the environment can be used, if the client would use them."""
     proxy = proxy_of_environment(url, extra.proxies)
     if proxy and (problem := problem_of_proxy(proxy)):
         raise InvalidInput(
@@ -302,7 +302,7 @@ _PLAIN_HTTP = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG",
 
 
 def _proxy_failure(error: Exception) -> str:
-    """Return what a proxy did not do, and what to change. The error's own words hold the proxy's URL."""
+    """Return how a proxy failed, and what to change. The error's own words hold the proxy's URL."""
     if "Tunnel connection failed: 407" in str(error):
         return "refuses its user name or password (407). Check 'proxies' in the connection's Extra, or HTTPS_PROXY"
     if isinstance(error, NameResolutionError):

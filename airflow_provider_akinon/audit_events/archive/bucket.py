@@ -53,7 +53,7 @@ class ObjectHead:
 
 
 class _Lent:
-    """A file to read from that stays open: boto3 closes what it uploads, and a taken key needs it again."""
+    """A file that stays open: boto3 closes what it uploads, and the file is needed again if the key is taken."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.read = file.read
@@ -170,7 +170,7 @@ class Bucket:
             yield key
 
     def upload(self, key: str, file: IO[bytes], arguments: Mapping[str, Any], *, in_parts: bool = True) -> None:
-        """Store ``file`` from its start on where nothing is, with boto3's upload arguments.
+        """Store ``file``, from its start on, as a new object, with boto3's upload arguments.
 
         The file stays open.
 
@@ -330,7 +330,7 @@ def _changed(here: str) -> ObjectChanged:
 
 
 def _is_of_condition(error: ClientError) -> bool:
-    """Tell whether a store knows not what to do with ``If-None-Match``."""
+    """Tell whether a store does not know the header ``If-None-Match``."""
     return _code(error) in _NOT_HONOURED or "if-none-match" in str(error).lower()
 
 

@@ -141,12 +141,12 @@ def late_key(key: str, number: int, file_format: Format) -> str:
 
 
 def stem_of(key: str, file_format: Format) -> str:
-    """Return what the keys of all of a window's objects begin with."""
+    """Return the text that the keys of all of a window's objects begin with."""
     return key.removesuffix(f".{file_format.value}")
 
 
 def late_prefix(key: str, file_format: Format) -> str:
-    """Return what the keys of all of a window's late events begin with."""
+    """Return the text that the keys of all of a window's late objects begin with."""
     return f"{stem_of(key, file_format)}.late-"
 
 
@@ -180,7 +180,7 @@ RECEIPT_SUFFIX = ".receipt.json"
 
 
 def receipt_prefix(object_key: str) -> str:
-    """Return what the keys of an object's receipts begin with. Query engines skip names that begin with ``_``."""
+    """Return the beginning of the keys of an object's receipts. Query engines skip names that begin with ``_``."""
     folder, slash, name = object_key.rpartition("/")
     return f"{folder}{slash}_{name}."
 

@@ -196,7 +196,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return None if self.redaction is None else dict(msgspec.to_builtins(self.redaction))
 
     def without_uuids(self) -> Receipt:
-        """Return the receipt without what it records: where only its figures count, many of them fit into memory."""
+        """Return the receipt without the uuids that it records, so that many receipts fit into memory."""
         return msgspec.structs.replace(self, changed=[], vanished=[])
 
 

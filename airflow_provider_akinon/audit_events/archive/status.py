@@ -33,7 +33,7 @@ class Status(Enum):
 
 
 def status_of(error: ArchiveError) -> Status:
-    """Return what an error that reading a key made is called."""
+    """Return the status of a key whose reading raised ``error``."""
     if isinstance(error, ObjectUnreadable):
         return Status.UNREADABLE
     return Status.MISSING if isinstance(error, ObjectChanged) else Status.ALTERED

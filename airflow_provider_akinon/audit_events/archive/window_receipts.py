@@ -79,7 +79,7 @@ class WindowReceipts:
 
 
 def facts_of(receipt: Receipt) -> tuple[Any, ...]:
-    """Return what all receipts of an object agree on: they differ in run, times and what the API counted."""
+    """Return the fields that all receipts of an object share: they differ only in run, times and the API's counts."""
     stored = receipt.object
     return (
         None if stored is None else (stored.key, stored.size, stored.sha256, stored.content_sha256),

@@ -34,7 +34,7 @@ from airflow_provider_akinon.audit_events.model import Filters, Format, Source, 
 from airflow_provider_akinon.audit_events.redaction import Redaction
 
 SLICE_EVENTS = 1000
-"""Events that a slice of the file holds before the next begins: what is counted, and read, again as one."""
+"""Events that a slice of the file holds before the next begins. A slice is counted, and read again, as a whole."""
 MENDING_REQUESTS = 1500
 """Requests that mending a window may take, beside four times those that its first reading took."""
 
@@ -59,7 +59,7 @@ class Export:
     redaction: Redaction | None
     format: Format
     count: int
-    """Events in the file, which is what the API counted last."""
+    """Events in the file; the API's last count is the same."""
     count_before: int
     """What the API counted when the reading began."""
     proved_at: datetime

@@ -39,22 +39,25 @@ from airflow_provider_akinon.audit_events.model import Filters, Window
 from airflow_provider_akinon.audit_events.redaction import Redaction
 
 SLICE_PAGES = 32
-"""Pages that a slice is cut to hold; of shorter ones, more would be read whose last page is half empty."""
+"""Pages that a slice should hold after a cut. Shorter slices would mean more last pages that are half empty."""
 LOOKAHEAD_SLICES = 2
 """Slices that may be held, read and not yet consumed, for each thread."""
 MOST_CUTS = 16
-"""Slices that one is cut into at a time: where all events lie in one of them, the others cost a request each."""
+"""Slices that one slice is cut into at most. If all events lie in one of them, each other one costs a request for
+nothing."""
 LEAST_PAGES_TO_SHARE = 3
 """Pages that are left in a slice before it is cut only to give idle threads something to do."""
 
 SATURATED = 0.7
-"""Processors that the threads at work may keep busy together, of the one that Python gives them, before one of them
-is one too many."""
+"""The share of a processor that all threads at work may use together before one of them pauses. Python gives them one
+processor, so beyond that they only wait for each other."""
 ADAPTATION = 0.25
-"""Threads at work that each step adds or takes away: as many as four steps ask for, the number changes by one."""
+"""How much each step changes the number of threads at work: after four steps that ask for it, one thread more or less
+works."""
 
 DOUBTS = 3
-"""Times that counts of a slice and of its parts may differ, as events came or went, before nobody looks again."""
+"""How often the counts of a slice and of its parts may differ, because events came or went, before reading goes on
+without another check."""
 MOST_GROWTH = 1000
 """Events that may come while a window is read, beside as many as it held at first."""
 
@@ -241,12 +244,12 @@ class Reading:
 
 @dataclass(slots=True)
 class _Due:
-    """How many events some slices together should hold: what a step had left, however it was cut."""
+    """How many events a step left to read, in however many slices they lie."""
 
     whole: Window
-    """What the step read the front of."""
+    """The window whose front the step read."""
     count: int | None = None
-    """What the API counted there then, None where nothing was read."""
+    """The API's count of it at that time; None if nothing was read."""
     front: int = 0
     """Events that the step read."""
     slices: Sequence[Window] = ()
@@ -295,10 +298,10 @@ class _Shelved:
 
 
 class _Shelf:
-    """A file that keeps blocks until they are wanted, and uses the place of those that were taken again.
+    """A file that keeps blocks until they are consumed, and writes over those that were.
 
-    Small as their uuids are, in memory they would lie between larger bytes that come and go, and waste what these
-    leave.
+    Blocks in memory would lie between larger pieces that come and go, and would break up the memory that these
+    leave free.
     """
 
     def __init__(self, file: IO[bytes]) -> None:

@@ -43,7 +43,7 @@ TIMES = 4
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one step read: every event of the front of a slice, and what is left."""
+    """The result of one step: every event of the front of a slice, and the rest of the slice."""
 
     events: list[Event]
     """The events of the slice before ``rest``, in ``(timestamp, uuid)`` order."""
@@ -124,7 +124,7 @@ def require_meaning(
 
 
 def meaningless(window: Window, count: int, read: int) -> MeaninglessCount:
-    """Return the error of a count that is not that of a window, as what was read of it shows."""
+    """Return the error of a count that is not the window's; the events that were read show it."""
     return MeaninglessCount(
         f"The API's count is not the window's: it counts {count} events in {window} and gives {read}, again and "
         "again. A count that ignores a filter, is capped or estimated, or is of another table proves nothing, so "
@@ -175,7 +175,7 @@ class _Step:
         return self._part(read, count if rest else len(read), len(events), rest)
 
     def ask(self, window: Window, number: int = 1) -> _Answer:
-        """Return one page, whose events are what was asked for."""
+        """Return one page; each of its events lies in the window and matches the filters."""
         self.requests += 1
         page = self._api.page(
             {

@@ -204,7 +204,7 @@ class JsonLines:
             self._stored.write(self._gzip.flush())
 
     def _wait(self) -> None:
-        """Wait until nothing is left to compress; raises what the thread met."""
+        """Wait until nothing is left to compress; raises the thread's error."""
         if self._compressing is not None:
             self._compressing.result()
 

@@ -175,7 +175,7 @@ def _batch(pa: Any, schema: Any, rows: list[list[object]]) -> Any:
 
 
 def _release(pa: Any) -> None:
-    """Give back to the system what pyarrow, and all else that this process did, no longer uses of its memory."""
+    """Give memory back to the system that pyarrow, or anything else in this process, no longer uses."""
     pa.default_memory_pool().release_unused()
     pa.system_memory_pool().release_unused()
 

@@ -26,7 +26,7 @@ MOST_BYTES = 256 * 1024 * 1024
 
 
 class Event(NamedTuple):
-    """An audit event: what orders it, and the record. Sorts by ``(timestamp, uuid)``."""
+    """An audit event: its timestamp, its uuid and its record. Sorts by ``(timestamp, uuid)``."""
 
     timestamp: datetime
     uuid: str

@@ -128,7 +128,7 @@ class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"[{format_instant(self.start)}, {format_instant(self.end)})"
 
     def since(self, start: datetime) -> Window:
-        """Return what is left of the window from ``start`` on."""
+        """Return the rest of the window from ``start`` on."""
         return Window(start, self.end)
 
     def until(self, end: datetime) -> Window:

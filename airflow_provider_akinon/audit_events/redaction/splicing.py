@@ -244,7 +244,7 @@ def _escaped(text: str) -> str:
 
 
 def unpercented(text: str, edits: Sequence[Edit] = ()) -> Layer:
-    """Return what a form or a URL stands for, with edits made."""
+    """Return a form or a URL with edits made in the text that it stands for."""
     return _layer(text.replace("+", " "), PERCENTS, _octets, lambda new: quote(new, safe=""), edits)
 
 
@@ -268,7 +268,7 @@ def spliced(text: AnyStr, edits: list[tuple[int, int, AnyStr]]) -> AnyStr:
 
 
 def removals(spans: Sequence[tuple[int, int]], gone: Collection[int]) -> list[tuple[int, int]]:
-    """Return what to cut so that some members or items go, each with one comma."""
+    """Return the spans to cut so that some members or items go, each with one comma."""
     last = max((place for place in range(len(spans)) if place not in gone), default=-1) if gone else 0
     return [
         (spans[place][0], spans[place + 1][0])
@@ -311,5 +311,5 @@ def _order(edit: Edit) -> tuple[int, int]:
 
 
 def not_redacted(text: str) -> str:
-    """Return a text without what says that something was removed from it."""
+    """Return a text without its removal marks."""
     return _DONE.sub("", text) if "redacted" in text else text

@@ -64,7 +64,7 @@ class StoredSeal:
 
 @dataclass(frozen=True, slots=True)
 class SealChain:
-    """The seals of a chain that can be relied on, oldest first, and what is wrong with the others."""
+    """The trustworthy seals of a chain, oldest first, and the problems of the others."""
 
     seals: tuple[StoredSeal, ...]
     problems: tuple[SealProblem, ...]

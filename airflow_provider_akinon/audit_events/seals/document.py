@@ -71,7 +71,7 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     schema: Literal["airflow-provider-akinon/seal/1"]
     """``airflow-provider-akinon/seal/1``. Another number stands for other fields."""
     bucket: str
-    """The bucket that it was written to. A copy of the archive thereby tells what it is a copy of."""
+    """The bucket that it was written to. So a copy of the archive names the archive that it was copied from."""
     prefix: str
     """What the archive's keys begin with; empty, or with a slash at its end."""
     source: Source

@@ -29,7 +29,7 @@ class PublicKey:
 
     @classmethod
     def parse(cls, field_name: str, text: str) -> PublicKey:
-        """Return the public key that ``text`` holds; ``field_name`` is what an error calls it.
+        """Return the public key that ``text`` holds; an error calls it ``field_name``.
 
         :raises InvalidInput: it is no Ed25519 public key.
         """
@@ -67,7 +67,7 @@ class PrivateKey:
 
     @classmethod
     def parse(cls, field_name: str, text: str) -> PrivateKey:
-        """Return the private key that ``text`` holds; ``field_name`` is what an error calls it.
+        """Return the private key that ``text`` holds; an error calls it ``field_name``.
 
         :raises InvalidInput: it is no Ed25519 private key, or is encrypted.
         """
@@ -98,5 +98,5 @@ class PrivateKey:
 
 
 def _bytes_of(text: str) -> bytes:
-    """Return what is between the edges of a PEM, or of base64 alone; form fields turn line breaks into spaces."""
+    """Return the bytes between the edges of a PEM, or of bare base64. Form fields turn line breaks into spaces."""
     return b64decode("".join(_PEM_EDGE.sub("", text).split()), validate=True)

@@ -30,13 +30,13 @@ class Series:
     windows: tuple[Window, ...]
 
     def gaps(self, start: datetime | None = None, end: datetime | None = None) -> list[Window]:
-        """Return what no window covers, from the first to the last, and in ``[start, end)`` where that is given."""
+        """Return the time that no window covers, from the first to the last; within ``[start, end)`` if given."""
         if not any(one.end >= next_.start for one, next_ in pairwise(self.windows)):
             return []
         return gaps(self.windows, span) if (span := self._span(start, end)) else []
 
     def overlaps(self, start: datetime | None = None, end: datetime | None = None) -> list[Window]:
-        """Return what two windows cover, as `gaps`."""
+        """Return the time that two windows cover, within the bounds of `gaps`."""
         return overlaps(self.windows, span) if (span := self._span(start, end)) else []
 
     def _span(self, start: datetime | None, end: datetime | None) -> Window | None:
@@ -47,7 +47,7 @@ class Series:
 
 
 def series_of(entries: Iterable[Entry]) -> list[Series]:
-    """Return the series that windows make, by chain and format; what is said first of a window counts."""
+    """Return the series that windows make, by chain and format. Of two entries of a window, the first counts."""
     found: defaultdict[tuple[ChainName, Format], dict[str, Window]] = defaultdict(dict)
     for chain, entry in entries:
         found[chain, entry.format].setdefault(first_and_number(entry.object)[0], entry.window)

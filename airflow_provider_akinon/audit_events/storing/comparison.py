@@ -1,4 +1,4 @@
-"""What is stored of a window beside what the API gives of it now, event by event, by their uuids.
+"""The stored events of a window beside those that the API gives now, one by one, by their uuids.
 
 Both sides come in the order of timestamp and uuid, so that most events meet as they stream by. Those that do not,
 because they are new, or vanished, or because the source writes their timestamps in another way today, wait in files,
@@ -43,7 +43,7 @@ class Numbers:
 
     same: int = 0
     user_moved: int = 0
-    """Of which only what the API knows of the person differs."""
+    """Events that differ only in ``user``: what the API knows of the person today."""
     changed: int = 0
     vanished: int = 0
     """Stored, and no longer returned."""
@@ -67,7 +67,7 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """An event that is not what it was."""
+    """An event that has changed, or that the API no longer returns."""
 
     uuid: str
     fields: tuple[str, ...]
@@ -96,7 +96,7 @@ class Comparison:
             yield self._lines.at(offset)
 
     def not_recorded(self) -> Iterator[Difference]:
-        """Yield what changed, or vanished, as far as nothing recorded says so, in the order of uuids."""
+        """Yield the events that changed or vanished and are not recorded yet, in the order of their uuids."""
         rows = self._database.execute("SELECT * FROM difference EXCEPT SELECT * FROM recorded ORDER BY 1, 2")
         for uuid, group in groupby(rows, lambda row: str(row[0])):
             yield Difference(uuid, tuple(field for _, field in group if field != VANISHED))
@@ -112,7 +112,7 @@ class Comparison:
         self._differences.flush()
 
     def _join(self, stored: Iterator[StoredLine], read: Iterator[bytes]) -> None:
-        """Compare what meets, and put aside what does not. What is the same, byte by byte, is not even parsed."""
+        """Compare the events that meet, and put the others aside. Events of the same bytes are not even parsed."""
         here, there = next(stored, None), next(read, None)
         while here is not None and there is not None:
             line, number = here
@@ -148,7 +148,7 @@ class Comparison:
             self._stored.add((event.uuid, offset, number))
 
     def _settle(self) -> None:
-        """Compare what was put aside on both sides; what remains of the one has vanished, of the other is new."""
+        """Compare the events put aside. A stored one without a partner has vanished; a read one is new."""
         if not self._stored.count():
             return
         self._database.executescript("CREATE INDEX a ON stored (uuid); CREATE INDEX b ON read (uuid)")
@@ -186,7 +186,7 @@ def comparing(
     *,
     redact: Callable[[bytes], bytes] | None = None,
 ) -> Iterator[Comparison]:
-    """Compare the records of a window's objects with those that were read, and give what came of it.
+    """Compare the records of a window's objects with those that were read, and give the result.
 
     :param stored: the records of each object, each in the order of timestamp and uuid.
     :param read: the records that the API gives now, in that order.

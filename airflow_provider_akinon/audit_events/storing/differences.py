@@ -1,4 +1,4 @@
-"""How an event differs from what is stored of it: which fields, and whether that says anything.
+"""How an event differs from its stored record: which fields, and whether the difference means anything.
 
 The API knows a ``user`` of today, not of the moment of the event, so that the same event is given with another user
 later; only another ``pk`` says that it was another person. Another order of keys, another notation of the same
@@ -53,7 +53,7 @@ class Verdict(Enum):
 
 
 class Compared(NamedTuple):
-    """An event beside what is stored of it."""
+    """An event beside its stored record."""
 
     verdict: Verdict
     fields: tuple[str, ...] = ()
@@ -100,7 +100,7 @@ def _verdict(name: str, before: _Value | None, after: _Value | None, *, marks: b
 
 
 def _told(name: str) -> str:
-    """Return what a changed field is called: of a user, only who it is counts."""
+    """Return the name of a changed field. Of a user, only a change of who it is counts."""
     if name == "user":
         return "user.pk"
     return name if len(name) <= _LONGEST_NAME else _shortened(name)
@@ -114,7 +114,7 @@ def _is_same(name: str, here: bytes, there: bytes) -> bool:
 
 
 def _is_same_json(here: bytes, there: bytes) -> bool:
-    """Tell whether two JSON texts mean the same, but for the order of keys."""
+    """Tell whether two JSON texts mean the same; the order of keys does not count."""
     if here[:1] != there[:1] or here[:1] not in b'{["':
         return False
     try:
@@ -144,7 +144,7 @@ def _is_same_instant(here: bytes, there: bytes) -> bool:
 
 @lru_cache(maxsize=256)
 def _pk(user: bytes | None) -> bytes | None:
-    """Return what says who a user is, None where nothing does."""
+    """Return the value that identifies a user; None if there is none."""
     if user is None or user == _NULL:
         return None
     pk = members(user).get("pk") if user[:1] == b"{" else user

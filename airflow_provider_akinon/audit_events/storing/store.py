@@ -1,4 +1,4 @@
-"""The archive in S3: how a proved export gets there, and what is noted of what is there already.
+"""The archive in S3: how a proved export gets there, and how changes of stored events are recorded.
 
 An object is written once, and never replaced. The first export of a window stores its events in one object; a later
 one stores only those whose uuid none of the window's objects holds, in one more object beside it. Each object is
@@ -82,7 +82,7 @@ _BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """What the archive holds of a window now, and what this export found and added."""
+    """A window as the archive holds it now, and what this export found and added."""
 
     window: StoredWindow
     numbers: Numbers
@@ -123,7 +123,7 @@ class Archived:
 
 
 def archive(export: Export, target: Target, arguments: Mapping[str, Any], run: Run) -> Archived:
-    """Store what is new of a proved export, with a receipt, and record what changed or vanished at the source.
+    """Store the new events of a proved export, with a receipt, and record the events that changed or vanished.
 
     :param target: as it was before the window was read.
     :param arguments: boto3's upload arguments.
@@ -144,7 +144,7 @@ def archive(export: Export, target: Target, arguments: Mapping[str, Any], run: R
 
 
 class _KeyTaken(Exception):
-    """An object is where one was to be created: what is stored has to be looked at again."""
+    """The key is taken: another task created the object, so the stored window has to be read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ class _Task:
         return self.target.location
 
     def store(self) -> Archived:
-        """Look at what is stored, and add what is missing.
+        """Compare the stored window with the export, and add what is missing.
 
         :raises _KeyTaken: another task wrote meanwhile.
         """
@@ -251,7 +251,7 @@ class _Task:
             yield comparison
 
     def _require_read_after(self, comparison: Comparison) -> None:
-        """Make sure that this task does not call vanished, or changed, what another one stored since it read.
+        """Make sure that this task calls no event vanished or changed that another task stored since this one read.
 
         :raises ObjectChanged: it would.
         """
@@ -351,7 +351,7 @@ class _Task:
         }
 
     def _require_there(self, location: Location, size: int, sha256: str) -> ObjectHead:
-        """Make sure that what was written is there; some stores keep no metadata, and there the bytes tell.
+        """Make sure that the written object is there. Some stores keep no metadata; there its bytes are hashed.
 
         :raises ObjectChanged: something else is.
         """
@@ -368,7 +368,7 @@ class _Task:
         )
 
     def _record(self, stored: StoredWindow, comparison: Comparison) -> StoredWindow:
-        """Record what changed or vanished, as far as no receipt of the window says so."""
+        """Record the changed and vanished events that no receipt of the window names yet."""
         for differences in _parts(comparison.not_recorded()):
             changed = [ChangedEvent(uuid=each.uuid, fields=list(each.fields)) for each in differences if each.fields]
             vanished = [each.uuid for each in differences if not each.fields]
@@ -399,7 +399,7 @@ class _Task:
         )
 
     def _receipt(self, stored: StoredWindow, numbers: Numbers) -> Receipt:
-        """Return what every receipt of the window says now, of no object and no change."""
+        """Return a new receipt of the window, still without an object and changes."""
         export, known = self.export, stored.receipts
         return Receipt(
             schema=RECEIPT_SCHEMA,

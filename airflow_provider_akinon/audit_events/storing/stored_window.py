@@ -92,7 +92,7 @@ class StoredWindow:
 
     @classmethod
     def read(cls, bucket: Bucket, location: Location, export: Export) -> StoredWindow:
-        """Return what is stored of the window that ``export`` is of, whose first object lies at ``location``.
+        """Return the stored window of ``export``; its first object lies at ``location``.
 
         :raises ForeignObject: the object there is no export of that window, source, filters and format.
         :raises ObjectAltered: an object is gone, or of another size than its receipts tell.
@@ -125,7 +125,7 @@ class StoredWindow:
         return self.receipts.lines
 
     def shows(self, export: Export) -> bool:
-        """Tell whether the receipts show that what is stored is what was read, byte by byte."""
+        """Tell whether the receipts show that the stored events are those that were read, byte by byte."""
         if len(self.objects) != 1 or self.objects[0].described is None:
             return False
         only = self.objects[0]
@@ -159,7 +159,7 @@ class StoredWindow:
 
 
 def identity_of(export: Export) -> dict[str, str]:
-    """Return what the metadata of each of a window's objects says that it is an export of."""
+    """Return the metadata that all objects of a window share: they say which export it is."""
     return {
         "source": str(export.source),
         "window": "/".join(export.window.as_dict().values()),
@@ -208,7 +208,7 @@ def _is_of(location: Location, key: str, file_format: Format) -> bool:
 
 
 def objects_at(bucket: Bucket, location: Location, file_format: Format) -> dict[int, ObjectHead]:
-    """Return what S3 says of each of a window's objects that are there now, by their numbers."""
+    """Return the heads of a window's objects that S3 has now, by their numbers."""
     keys = [location.key, *bucket.keys(late_prefix(location.key, file_format))]
     mine = {first_and_number(key)[1]: key for key in keys if _is_of(location, key, file_format)}
     heads = {number: bucket.head(key) for number, key in mine.items()}
@@ -222,7 +222,7 @@ def _why_it_was_there(number: int, receipts: WindowReceipts) -> str:
 
 
 def _require_same(key: str, receipt: Receipt, export: Export) -> None:
-    """Make sure that a receipt is of what ``export`` is of.
+    """Make sure that a receipt is of the same window, source, filters, format and policy as ``export``.
 
     :raises ArchiveError: it is not; both are named.
     """
@@ -263,7 +263,7 @@ def _require_size(location: Location, each: WindowObject) -> None:
 
 
 def _require_own(location: Location, each: WindowObject, export: Export, *, is_last: bool) -> None:
-    """Make sure that an object without a receipt may be what another task has just written.
+    """Make sure that an object without a receipt can be one that another task has just written.
 
     :raises ForeignObject: it is something else.
     :raises ArchiveError: it once had a receipt.

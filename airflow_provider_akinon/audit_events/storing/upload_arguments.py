@@ -58,7 +58,7 @@ def parse_upload_arguments(given: object, allowed: Iterable[str], warn: Callable
 
 @cache
 def _members() -> Mapping[str, Shape]:
-    """Return what botocore knows of the arguments, by name."""
+    """Return botocore's shapes of the arguments, by name."""
     model = botocore.session.get_session().get_service_model("s3")
     shapes: dict[str, Shape] = {}
     for operation in ("CreateMultipartUpload", "PutObject"):
@@ -120,7 +120,7 @@ def _require_header_text(here: str, value: object) -> None:
 
 
 def _missing(arguments: Mapping[str, Any]) -> Iterable[str]:
-    """Yield what S3 wants beside what is given."""
+    """Yield the problems of arguments that S3 takes only together with others."""
     mode, until = "ObjectLockMode", "ObjectLockRetainUntilDate"
     if (mode in arguments) != (until in arguments):
         there, other = (mode, until) if mode in arguments else (until, mode)

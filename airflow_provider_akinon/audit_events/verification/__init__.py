@@ -1,4 +1,4 @@
-"""Whether the archive is what was stored; it asks nobody but S3."""
+"""Is the archive complete and unaltered? This room asks nobody but S3."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the names and the receipts of a window say, and what is wrong with that, without a byte of an object.
+"""The names and the receipts of a window, and the problems with them. No object's bytes are read.
 
 Verifying and sealing judge by the same checks: what one calls wrong the other does not sign. Whatever one key holds,
 or cannot be read, is a problem of that key's window, and of no other. This module refuses to believe a document what
@@ -74,7 +74,7 @@ class Names:
 
 
 def names_of(inventory: Inventory, chains: Iterable[SealChain]) -> dict[str, Names]:
-    """Return what is there, or should be, by the key of the first object of each window, in order."""
+    """Return the names that are there, or should be, by the key of each window's first object, in order."""
     found: defaultdict[str, Names] = defaultdict(Names)
     for key, size in inventory.sizes.items():
         found[first_and_number(key)[0]].objects[key] = size
@@ -92,7 +92,7 @@ def names_of(inventory: Inventory, chains: Iterable[SealChain]) -> dict[str, Nam
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A window's receipts that can be read, and what is wrong with all of them."""
+    """A window's readable receipts, and the problems of all its receipts."""
 
     names: Names
     receipts: WindowReceipts
@@ -100,7 +100,7 @@ class Evidence:
 
     @property
     def entries(self) -> list[Entry]:
-        """The receipts that are known, what seals say first for which somebody vouches."""
+        """The known receipts; those in seals that somebody vouches for come first."""
         held = [(each.chain, each.entry) for each in self.names.held.values() if each.is_covered]
         return held + [
             entry_of(self.receipts.key, sha256, receipt)
@@ -109,7 +109,7 @@ class Evidence:
         ]
 
     def problem_of_object(self, key: str) -> Problem | None:
-        """Return what the listing shows to be wrong with an object of the window, None where nothing is."""
+        """Return the problem that the listing shows with an object of the window; None without one."""
         receipts = self.receipts.of_object(key)
         hinders = all(each.entry.object != key for each in self.names.held.values())
         which = which_object(key)
@@ -146,7 +146,7 @@ class Evidence:
 
 
 def which_object(key: str) -> str:
-    """Return what a window's object is called in what is said of the window."""
+    """Return the name of a window's object in a finding of that window."""
     return f"the object {key}" if first_and_number(key)[1] else "the object"
 
 
@@ -192,12 +192,12 @@ def entry_of(first: str, sha256: str, receipt: Receipt) -> Entry:
 
 
 def _what_for(receipt: Receipt) -> tuple[object, ...]:
-    """Return what all receipts of a window have in common."""
+    """Return the fields that all receipts of a window share."""
     return receipt.window, ChainName(receipt.source, receipt.filters), receipt.format
 
 
 def _contradiction(receipt: Receipt) -> str | None:
-    """Return what a receipt says that cannot be, None where it can."""
+    """Return how a receipt contradicts itself; None if it does not."""
     counts = receipt.counts
     if counts.lines != counts.uuids or counts.lines > counts.window or counts.vanished > counts.window:
         return (
@@ -217,7 +217,7 @@ def _contradiction(receipt: Receipt) -> str | None:
 
 
 def _disagreements(receipts: WindowReceipts) -> list[Problem]:
-    """Return what a window's receipts say of each other that cannot be."""
+    """Return how a window's receipts contradict each other."""
     problems = [
         Problem(Status.ALTERED, "the receipts of one object contradict each other")
         for each in receipts.of_objects.values()

@@ -92,7 +92,7 @@ class Expected:
 def verify_archive(
     bucket: Bucket, prefix: str, expected: Expected = Expected(), progress: Progress = lambda _done, _of: None
 ) -> Report:
-    """Read what is archived below ``prefix`` and report what is right and wrong with it.
+    """Read the archive below ``prefix``, and report which windows are right and which are wrong.
 
     Costs a request per thousand keys, one per seal, one per receipt, and one per object.
 
@@ -140,7 +140,7 @@ class _Checked:
     finding: Finding | None
     """None where the window is not asked for."""
     entries: list[Entry]
-    """The receipts of it that are known, what seals say of them first."""
+    """Its known receipts; those in seals come first."""
     bytes_read: int = 0
 
 
@@ -156,7 +156,7 @@ class _Checker:
         """Of the first object of every window that is there, or should be."""
 
     def check(self, key: str) -> _Checked:
-        """Return what is found of the window whose first object is ``key``."""
+        """Return the findings of the window whose first object is ``key``."""
         names = self._names[key]
         held = [(each.chain, each.entry) for each in names.held.values() if each.is_covered]
         if held and not names.unsealed and not any(map(self._asked_for, held)):
@@ -186,7 +186,7 @@ class _Checker:
         return self._expected.covers(each[1].window)
 
     def _is_in_scope(self, evidence: Evidence, entries: Sequence[Entry]) -> bool:
-        """Tell whether a window is to be looked at: what it says itself counts only where its key says it too."""
+        """Tell whether a window is to be checked. What its receipts claim counts only if its key says the same."""
         receipts = evidence.receipts.receipts
         by_key = all(sha256 in receipts and receipts[sha256].partition_timezone for sha256 in evidence.names.unsealed)
         return not entries or not by_key or any(map(self._asked_for, entries))
@@ -287,7 +287,7 @@ class _Uuids:
         return number
 
     def problems(self, receipts: WindowReceipts) -> list[Problem]:
-        """Return what is wrong with what was added."""
+        """Return the problems of the events that were added."""
         problems = []
         _, twin = self._distinct.counted()
         if twin is not None:

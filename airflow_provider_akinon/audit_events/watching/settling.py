@@ -76,7 +76,7 @@ class Sighting:
 
 
 def look_at(api: PagesOfEvents, awaited: Awaited, before: Sighting | None, now: datetime) -> tuple[Sighting, bool]:
-    """Look at the window once; return what was seen, and whether the waiting is over.
+    """Count the window once; return the sighting, and whether the waiting is over.
 
     ``before`` is what the last look saw, None at the first; ``now`` is an aware datetime.
 
@@ -98,7 +98,7 @@ def _has_settled(awaited: Awaited, seen: Sighting, now: datetime) -> bool:
 
 
 def progress_of(awaited: Awaited, seen: Sighting, now: datetime) -> str:
-    """Return what was seen, since when it stands, and how long is still needed, for a log."""
+    """Return a line for the log: the count, since when it stands, and how long is still needed."""
     text = f"{awaited.window} holds {seen.count} matching events since {format_instant(seen.since)}"
     if seen.count < awaited.min_events:
         return f"{text}; waiting for {awaited.min_events}"
@@ -110,7 +110,7 @@ def progress_of(awaited: Awaited, seen: Sighting, now: datetime) -> str:
 
 
 def result_of(awaited: Awaited, seen: Sighting, now: datetime) -> dict[str, Any]:
-    """Return what a sensor gives to XCom when the waiting is over.
+    """Return the result that a sensor gives to XCom when the waiting is over.
 
     ``count`` events, the ``window``, and ``settled_at``: when it was found settled, None where that was not asked.
     """
