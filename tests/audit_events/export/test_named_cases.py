@@ -150,15 +150,22 @@ class TestChange:
     @pytest.mark.parametrize("events", [600, in_ci(2_000)])
     @pytest.mark.parametrize("place", ["window", in_ci("behind"), in_ci("ahead")])
     def test_the_window_never_settles(self, place: Any, events: int) -> None:
-        """Arrivals that never end fail the export, which names their pace, the remedy and the slices that moved."""
+        """Arrivals that never end fail the export, which names the remedy, and their pace and the slices that moved.
+
+        Where threads are slow, so many may have come before the window's end was reached that no pace can be named.
+        """
         world = World(events=events, arrivals=FOREVER, place=place, concurrency=4)
         api = AdversarialApi(world, most_requests=3_000)
         with pytest.raises(IncompleteWindow) as caught, export_window(api, world.window, world.filters):
             pass
         error = caught.value
-        assert error.expected > error.read >= events
-        assert re.search(r"by \+[0-9.]+ events a second", str(error))
+        assert error.read >= events
         assert "settled_for" in str(error)
+        if "without coming to its end" in str(error):
+            assert error.read > 2 * error.expected >= 2 * events
+            return
+        assert error.expected > error.read
+        assert re.search(r"by \+[0-9.]+ events a second", str(error))
         assert error.slices
         for window, count, read in error.slices:
             assert world.window.start <= window.start < window.end <= world.window.end
