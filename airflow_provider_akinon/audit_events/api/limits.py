@@ -18,7 +18,8 @@ from airflow_provider_akinon.audit_events.model import MOST_BYTES
 MOST_HEADER_BYTES = 128 * 1024
 """Bytes of all headers and status lines of a request, with what comes before its answer and what redirects it."""
 
-_PIECE = 1 << 20
+PIECE = 1 << 20
+"""Bytes of an answer that are read, or unpacked, at a time."""
 
 
 class Limits:
@@ -142,12 +143,12 @@ def _gunzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
         while piece:
             if unpacking.eof:
                 unpacking = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-            yield unpacking.decompress(piece, _PIECE)
+            yield unpacking.decompress(piece, PIECE)
             begun = True
             piece = unpacking.unused_data if unpacking.eof else unpacking.unconsumed_tail
     # What zlib still holds back: its output buffer was full when its input ended.
     while begun and not unpacking.eof:
-        rest = unpacking.decompress(b"", _PIECE)
+        rest = unpacking.decompress(b"", PIECE)
         if not rest:
             raise zlib.error("it ends in the middle")
         yield rest

@@ -120,7 +120,8 @@ class _Filtered(msgspec.Struct, frozen=True):
 
 
 _decode_filtered = msgspec.json.Decoder(_Filtered).decode
-_PIECE = 4 * 1024
+_DECODED = 4 * 1024
+"""Bytes of a body that are decoded at a time, to see whether they are UTF-8."""
 _MOST_FILTERED = 64 * 1024
 """Bytes of a field that is compared with a filter: a user is an object of some fields."""
 
@@ -188,8 +189,8 @@ def without_mark(body: bytes) -> bytes:
 def _require_utf8(body: bytes) -> None:
     """Raise UnicodeDecodeError where ``body`` is not UTF-8; in pieces, as all of its text would double the memory."""
     decode = codecs.getincrementaldecoder("utf-8")().decode
-    for start in range(0, len(body), _PIECE):
-        decode(body[start : start + _PIECE])
+    for start in range(0, len(body), _DECODED):
+        decode(body[start : start + _DECODED])
     decode(b"", final=True)
 
 

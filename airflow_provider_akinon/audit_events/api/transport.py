@@ -41,7 +41,7 @@ from urllib3.exceptions import (
 from urllib3.exceptions import TimeoutError as NoAnswerInTime
 
 from airflow_provider_akinon import __version__
-from airflow_provider_akinon.audit_events.api.limits import LimitedReading, Limits
+from airflow_provider_akinon.audit_events.api.limits import PIECE, LimitedReading, Limits
 from airflow_provider_akinon.audit_events.api.proxies import EXAMPLE, problem_of_proxy, proxy_of_environment
 from airflow_provider_akinon.audit_events.api.settings import Extra, Settings, problem_of_bundle
 from airflow_provider_akinon.audit_events.errors import InvalidInput, ProtocolError, Unreachable, UntrustedServer
@@ -50,7 +50,6 @@ from airflow_provider_akinon.audit_events.foreign_text import shown
 CONNECT_TIMEOUT = 10.0
 """Seconds to connect, where the connection's ``timeout`` is not shorter."""
 
-_PIECE = 1 << 20
 _ONCE = urllib3.Retry(total=False, redirect=False)
 
 
@@ -261,7 +260,7 @@ class _LimitedConnection(HTTPConnection):
 
 
 def _pieces(response: BaseHTTPResponse) -> Iterator[bytes]:
-    while piece := response.read1(_PIECE, decode_content=False):
+    while piece := response.read1(PIECE, decode_content=False):
         yield piece
 
 

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 LEAST_IN_PARTS = 8 << 20
 """Bytes from which on boto3 uploads in parts."""
 
-_PIECE = 1 << 20
+_READ_SIZE = 1 << 20
+"""Bytes of an object that are read at a time."""
 _PART = 5 << 20
 """Bytes of a part of a large upload: the least that S3 takes. boto3 takes larger ones where needed."""
 _CONNECTIONS = 2
@@ -152,7 +153,7 @@ class Bucket:
         """
         found = hashlib.sha256()
         with closing(self.open(key)) as body:
-            while piece := body.read(_PIECE):
+            while piece := body.read(_READ_SIZE):
                 found.update(piece)
                 if copy is not None:
                     copy.write(piece)

@@ -241,7 +241,7 @@ def parse_seal_name(rest: str) -> SealName | None:
 
 PROBE_NAME = "_creates-once.json"
 """Of the object that a store is tried with. Query engines pass over names that begin with an underscore."""
-_READ = tuple(f".{each.value}" for each in Format)
+_READ_EXTENSIONS = tuple(f".{each.value}" for each in Format)
 
 
 def folder_prefix(prefix: object) -> str:
@@ -262,4 +262,4 @@ def is_read(key: str, size: int) -> bool:
     folder, _, name = key.rpartition("/")
     if name.startswith(("_", ".")) or not (name or size):
         return False
-    return name.lower().endswith(_READ) or any(each.startswith("date=") for each in folder.split("/"))
+    return name.lower().endswith(_READ_EXTENSIONS) or any(each.startswith("date=") for each in folder.split("/"))

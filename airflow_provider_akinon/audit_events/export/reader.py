@@ -61,7 +61,8 @@ without another check."""
 MOST_GROWTH = 1000
 """Events that may come while a window is read, beside as many as it held at first."""
 
-_PIECE = 256 * 1024
+_CELL = 256 * 1024
+"""Bytes of a cell of the file that keeps blocks. A block takes as many free cells as it needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,10 +291,10 @@ class _Slice:
 
 @dataclass(frozen=True, slots=True)
 class _Shelved:
-    """A block without its bytes, and the places of the shelf that they are in, a piece in each."""
+    """A block without its bytes, and the cells of the file that hold them."""
 
     block: Block
-    places: tuple[int, ...]
+    cells: tuple[int, ...]
     size: int
 
 
@@ -311,24 +312,24 @@ class _Shelf:
 
     def put(self, block: Block) -> _Shelved:
         """Keep ``block``."""
-        places = []
-        for start in range(0, len(block.data), _PIECE):
+        cells = []
+        for start in range(0, len(block.data), _CELL):
             if not self._free:
                 self._free.append(self._end)
-                self._end += _PIECE
-            places.append(self._free.pop())
-            os.pwrite(self._file, memoryview(block.data)[start : start + _PIECE], places[-1])
-        return _Shelved(replace(block, data=b""), tuple(places), len(block.data))
+                self._end += _CELL
+            cells.append(self._free.pop())
+            os.pwrite(self._file, memoryview(block.data)[start : start + _CELL], cells[-1])
+        return _Shelved(replace(block, data=b""), tuple(cells), len(block.data))
 
     def take(self, shelved: _Shelved) -> Block:
-        """Give a block back and free its places."""
+        """Give a block back and free its cells."""
         data = b"".join(
             [
-                os.pread(self._file, min(_PIECE, shelved.size - number * _PIECE), place)
-                for number, place in enumerate(shelved.places)
+                os.pread(self._file, min(_CELL, shelved.size - number * _CELL), cell)
+                for number, cell in enumerate(shelved.cells)
             ]
         )
-        self._free.extend(shelved.places)
+        self._free.extend(shelved.cells)
         return replace(shelved.block, data=data)
 
 

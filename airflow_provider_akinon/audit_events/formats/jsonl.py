@@ -25,7 +25,8 @@ from airflow_provider_akinon.audit_events.errors import ProtocolError
 from airflow_provider_akinon.audit_events.formats.uuids import DistinctUuids, added_sums, uuids_sum
 from airflow_provider_akinon.audit_events.model import Event, Format, format_instant
 
-_PIECE = 128 * 1024
+_UNPACKED = 128 * 1024
+"""Bytes that are unpacked at a time."""
 _GZIP_LEVELS = {Format.JSONL_GZ: 6, Format.PARQUET: 1}
 """Of the lines; those that become Parquet are only spooled."""
 
@@ -89,7 +90,7 @@ def unpacked_lines(file: IO[bytes]) -> Iterator[IO[bytes]]:
 
     The pieces are larger than gzip's own, and Python has nothing to do between two lines: that halves the time.
     """
-    with gzip.open(file) as unpacked, io.BufferedReader(cast(io.RawIOBase, unpacked), _PIECE) as lines:
+    with gzip.open(file) as unpacked, io.BufferedReader(cast(io.RawIOBase, unpacked), _UNPACKED) as lines:
         yield cast(IO[bytes], lines)
 
 
