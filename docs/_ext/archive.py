@@ -22,16 +22,14 @@ from msgspec.inspect import (
     IntType,
     ListType,
     LiteralType,
-    Metadata,
     NoneType,
     StrType,
     StructType,
     Type,
-    UnionType,
     type_info,
 )
 from sphinx.application import Sphinx
-from tables import TableDirective, attribute_texts, sentence
+from tables import TableDirective, attribute_texts, kinds_of, sentence
 
 from airflow_provider_akinon.audit_events.archive import (
     PROBE_NAME,
@@ -147,36 +145,28 @@ def fields_of(struct: type, above: str = "") -> Iterator[tuple[str, str, str]]:
     """Yield path, type and meaning of each field of a struct, and of those in it."""
     texts = attribute_texts(struct)
     for field in msgspec.structs.fields(struct):
-        kind = _plain(type_info(field.type))
-        nested = _struct_in(kind)
+        kinds = kinds_of(type_info(field.type))
+        nested = _struct_in(kinds)
         text = texts.get(field.name)
         if text is None and nested is None:
             raise ValueError(f"{struct.__name__}.{field.name} has no docstring for its documentation")
         path = f"{above}{field.name}"
         meaning = sentence(text if text is not None else (nested.__doc__ or "").partition("\n")[0])
-        yield f"``{path}``", kind_of(kind), re.sub(r"\bNone\b", "null", meaning)
+        yield f"``{path}``", " or ".join(map(name_of, kinds)), re.sub(r"\bNone\b", "null", meaning)
         if nested is not None:
-            yield from fields_of(nested, f"{path}{'[]' * isinstance(kind, ListType)}.")
+            yield from fields_of(nested, f"{path}{'[]' * isinstance(kinds[0], ListType)}.")
 
 
-def _plain(kind: Type) -> Type:
-    return kind.type if isinstance(kind, Metadata) else kind
+def _struct_in(kinds: list[Type]) -> Any:
+    """Return the struct that a field of these types holds, alone or in a list; None if there is none."""
+    inner = [each for kind in kinds for each in (kinds_of(kind.item_type) if isinstance(kind, ListType) else [kind])]
+    return next((each.cls for each in inner if isinstance(each, StructType)), None)
 
 
-def _struct_in(kind: Type) -> Any:
-    """Return the struct that a field holds, alone, in a list or as one of several types; None where there is none."""
-    inner = _plain(kind.item_type) if isinstance(kind, ListType) else kind
-    kinds = inner.types if isinstance(inner, UnionType) else (inner,)
-    return next((each.cls for each in kinds if isinstance(each, StructType)), None)
-
-
-def kind_of(kind: Type) -> str:
+def name_of(kind: Type) -> str:
     """Return how a type is called in the table."""
-    kind = _plain(kind)
-    if isinstance(kind, UnionType):
-        return " or ".join(map(kind_of, kind.types))
     if isinstance(kind, ListType):
-        return f"list of {kind_of(kind.item_type)}s".replace("hashs", "hashes")
+        return f"list of {' or '.join(map(name_of, kinds_of(kind.item_type)))}s".replace("hashs", "hashes")
     if isinstance(kind, StrType):
         return "hash" if kind.max_length == 64 else "uuid" if kind.pattern == f"^{UUID}$" else "string"
     return NAMES[type(kind)]

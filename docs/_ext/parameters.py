@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 from docutils import nodes
 from sphinx.application import Sphinx
-from tables import TableDirective, attribute_texts, parameter_texts, sentence
+from tables import TableDirective, attribute_texts, kinds_of, parameter_texts, sentence
 
 from airflow_provider_akinon.audit_events.api import Extra
 from airflow_provider_akinon.connection_form import FIELDS
@@ -90,19 +90,10 @@ BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than
 
 def _bounds(type_: Any) -> str:
     """Return the bounds of a number as a sentence, or nothing where there are none."""
-    kinds = _kinds(msgspec.inspect.type_info(type_))
+    kinds = kinds_of(msgspec.inspect.type_info(type_))
     told = [(words, getattr(kind, name, None)) for kind in kinds for name, words in BOUNDS.items()]
     bounds = ", ".join(f"{words} {bound:,}" for words, bound in told if bound is not None)
     return sentence(bounds) if bounds else ""
-
-
-def _kinds(info: msgspec.inspect.Type) -> list[msgspec.inspect.Type]:
-    """Return the types that a field may have, without their titles and descriptions."""
-    if isinstance(info, msgspec.inspect.Metadata):
-        return _kinds(info.type)
-    if isinstance(info, msgspec.inspect.UnionType):
-        return [kind for each in info.types for kind in _kinds(each)]
-    return [info]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

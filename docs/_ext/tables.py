@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from docutils import nodes
+from msgspec.inspect import Metadata, Type, UnionType
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
 
@@ -30,6 +31,13 @@ def sentence(text: str) -> str:
     text = inspect.cleandoc(text)
     ended = text if text.endswith((".", "?")) else f"{text}."
     return ended[0].upper() + ended[1:]
+
+
+def kinds_of(kind: Type) -> list[Type]:
+    """Return the types that a field may have, each without its title and description."""
+    if isinstance(kind, Metadata):
+        return kinds_of(kind.type)
+    return [inner for each in kind.types for inner in kinds_of(each)] if isinstance(kind, UnionType) else [kind]
 
 
 def parameter_texts(cls: type) -> dict[str, str]:

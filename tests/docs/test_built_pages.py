@@ -248,7 +248,9 @@ def test_the_page_has_every_kind_of_key(pages: Pages) -> None:
         seal_key("audit/", folder_of_chain(SHOP, Filters()), 15),
         f"audit/{PROBE_NAME}",
     } <= shown
-    assert {first, late_key(first, 1, Format.JSONL_GZ)} <= {told[0] for told in map(parse_receipt_key, shown) if told}
+    assert {first, late_key(first, 1, Format.JSONL_GZ)} <= {
+        each.object_key for each in map(parse_receipt_key, shown) if each
+    }
 
 
 PACKAGE = "airflow_provider_akinon"

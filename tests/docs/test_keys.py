@@ -83,11 +83,11 @@ def is_key(key: str) -> bool:
         return True
     prefix, seals, rest = key.partition("_seals/")
     if seals:
-        place = parse_seal_name(rest)
-        return place is not None and is_chain(place[0]) and seal_key(prefix, *place) == key
-    told = parse_receipt_key(key)
-    if told is not None:
-        return receipt_key(*told) == key and is_key(told[0])
+        seal = parse_seal_name(rest)
+        return seal is not None and is_chain(seal.folder) and seal_key(prefix, *seal) == key
+    receipt = parse_receipt_key(key)
+    if receipt is not None:
+        return receipt_key(*receipt) == key and is_key(receipt.object_key)
     first, number = first_and_number(key)
     formats = [each for each in Format if first.endswith(f".{each}")]
     if number and late_key(first, number, (formats or [Format.JSONL_GZ])[0]) != key:

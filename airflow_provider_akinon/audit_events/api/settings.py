@@ -38,7 +38,7 @@ FORM_PREFIX = "extra__akinon__"
 """Test of Airflow 2's form sends each field of the extra twice: by its name, and by its name with this before it."""
 
 
-_Number = Annotated[int, Meta(ge=0)]
+_RemoteId = Annotated[int, Meta(ge=0)]
 
 
 class Extra(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,7 +46,7 @@ class Extra(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     # The titles and descriptions are those of the connection's form, which asks for what the types and bounds allow.
     remote_id: Annotated[
-        _Number | None,
+        _RemoteId | None,
         Meta(
             title="Remote id",
             description=(
@@ -252,7 +252,7 @@ def _convert(name: str, value: object, wanted: Any) -> Any:
             return None
         # Only that word, not every text that JSON might read as null.
         try:
-            return msgspec.convert(value, _Number, strict=False)
+            return msgspec.convert(value, _RemoteId, strict=False)
         except msgspec.ValidationError as error:
             raise ValueError(f"{error}; give the number in the path, or 'none' where it has no remote/…") from None
     if name in _EXAMPLES and isinstance(value, str):

@@ -130,7 +130,7 @@ class _Reading:
 
     def _begin_anew(self) -> None:
         self._named: str | None = None
-        """What the next newer seal says that the SHA-256 of the next one is."""
+        """The SHA-256 that the newer seal gives for the next one to be read; None if no newer one counts."""
         self._is_signed = self._is_covered = self._vouchers.is_nothing
 
     def break_off(self, problem: SealProblem) -> None:
