@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 
+LONG = 20.0
+"""Seconds after which a test is wrong, rather than slow: the least that a test may bound by the real clock."""
+
 
 class FakeClock:
     """A clock that waits in no time, and remembers how long."""

@@ -9,6 +9,7 @@ import pytest
 import requests
 
 from airflow_provider_akinon.sandbox import Sandbox
+from tests.support.clock import LONG
 from tests.support.sandbox_client import END, Client
 
 INSTANT = "2025-06-01T12:00:00.123456Z"
@@ -128,14 +129,16 @@ def test_drip_sends_a_byte_at_a_time(faulty) -> None:
     """A dripping answer is whole in the end, and takes the asked time."""
     _, client = faulty(events=10, faults=1, fault="drip", hang_seconds=1)
     begun = time.monotonic()
-    with client.get(client.url, params={"limit": 1}, stream=True, timeout=20) as response:
-        body = response.raw.read(20)
-        early = time.monotonic() - begun
-        body += response.raw.read()
-    assert early < 0.5
+    body = client.get(client.url, params={"limit": 1}, timeout=20).content
+    assert time.monotonic() - begun > 0.9
     assert body.startswith(b'{"count":10,')
     assert body.endswith(b"}]}")
-    assert 0.9 < time.monotonic() - begun < 5
+
+    _, slow = faulty(events=10, faults=1, fault="drip", hang_seconds=10 * LONG)
+    begun = time.monotonic()
+    with slow.get(slow.url, params={"limit": 1}, stream=True, timeout=20) as response:
+        assert response.raw.read(5) == b'{"cou'
+    assert time.monotonic() - begun < LONG
 
 
 def test_hang_says_nothing_and_does_not_delay_the_stop(faulty) -> None:
@@ -145,7 +148,7 @@ def test_hang_says_nothing_and_does_not_delay_the_stop(faulty) -> None:
         client.get(client.url, timeout=0.5)
     begun = time.monotonic()
     assert sandbox.stop() == 0
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - begun < LONG
 
 
 def test_redirect_sends_list_requests_elsewhere(faulty) -> None:
@@ -163,7 +166,7 @@ def test_latency_delays_each_answer(faulty) -> None:
     sandbox, client = faulty(events=10, latency_ms=300)
     begun = time.monotonic()
     client.results()
-    assert 0.3 <= time.monotonic() - begun < 3
+    assert time.monotonic() - begun >= 0.3
     assert sandbox.requests()[-1]["seconds"] >= 0.3
 
 
