@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from urllib.parse import unquote
 
+from airflow_provider_akinon.audit_events.redaction.splicing import plain
+
 _ANYWHERE = (
     r"(?:set ?)?cookies?|authorization|credentials?|jwts?|bearer|\w*tokens?|\w*secrets?"
     r"|\w*password\w*|pass words?|\w*passwd\w*|pass ?phrase|pass ?code|pwd|\w*parola\w*|\w*sifre(?:si|m|n|niz)?"
@@ -78,6 +80,11 @@ def is_card(name: str) -> bool:
     return (_remembered_card if len(name) < _SHORT else _names_card)(name)
 
 
+def is_body(name: str) -> bool:
+    """Tell whether a key may be a body that was taken for one."""
+    return "=" in name or name[:1] in ("{", "[")
+
+
 def _names_card(name: str) -> bool:
     return any(_A_CARD.search(words) for words in _readings(name))
 
@@ -87,7 +94,7 @@ def harmless(text: str) -> bool:
     if text in HARMLESS_TEXTS:
         return True
     marked = has_mark(text[8:] if text.startswith(("https://", "http://")) else text)
-    return not (marked and _has_stem(text)) and _remember(text, HARMLESS_TEXTS)
+    return not (marked and has_stem(text)) and _remember(text, HARMLESS_TEXTS)
 
 
 def has_mark(text: str) -> bool:
@@ -113,12 +120,18 @@ def _remember(text: str, known: set[str]) -> bool:
     return True
 
 
-def _has_stem(text: str) -> bool:
+def has_stem(text: str) -> bool:
+    """Tell whether a text may hold a name of a credential, or the user-info of a URL, however they are coded."""
     if "%" in text:
         text = unquote(text)
         if _CODED.search(text):
             return True
-    if "\\" in text or ("//" in text and ("@" in text or _USER_INFO.search(text))):
+    if "\\" in text:
+        unescaped = plain(text)
+        if "\\" in unescaped or _CODED.search(unescaped):
+            return True
+        text = f"{text}\n{unescaped}"
+    if "//" in text and ("@" in text or _USER_INFO.search(text)):
         return True
     if not text.isascii():
         text = unicodedata.normalize("NFKD", text.replace("ı", "i")).encode("ascii", "ignore").decode()
@@ -127,7 +140,7 @@ def _has_stem(text: str) -> bool:
 
 
 def _says_credential(name: str, parent: str | None) -> bool:
-    if parent is None and not _has_stem(name):
+    if parent is None and not has_stem(name):
         return False
     usual, *others = _readings(name)
     if _ABOUT.search(usual):

@@ -1,24 +1,17 @@
-"""Where credentials are in a field's JSON: in objects, in lists of names and values, in texts within texts.
+"""Where credentials are in any JSON: in objects, in lists of names and values, in texts within texts.
 
-First a quick look tells most fields that hold none. What it cannot tell is searched: JSON as far as it is whole, and
-whatever else as loose text, as it is written and decoded. This module finds places; it replaces nothing. The work is
-bounded: what would take more is removed unread.
+JSON is searched as far as it is whole, and whatever else as loose text, as it is written and decoded. The work is
+bounded: what would take more is removed unread. This module does not hurry; most fields never come here.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from itertools import filterfalse
-from typing import Any
-
-import msgspec
 
 from airflow_provider_akinon.audit_events.redaction.credential_names import (
-    HARMLESS_NAMES,
-    HARMLESS_TEXTS,
     harmless,
     has_mark,
+    is_body,
     is_card,
     is_credential,
     is_suspect,
@@ -27,11 +20,9 @@ from airflow_provider_akinon.audit_events.redaction.loose_text import QUOTED, RE
 from airflow_provider_akinon.audit_events.redaction.splicing import (
     ESCAPES,
     PERCENTS,
-    ByteEdit,
     Edit,
     Node,
     edited,
-    is_redacted,
     key_end,
     labelled,
     merged,
@@ -46,123 +37,8 @@ _LAYERS = 16  # of text within text; what lies deeper is removed unread
 _WORK, _MORE_WORK = 12, 100_000  # characters to look at for each of a field, and whatever the field
 _LEAST_WORK = 700_000  # some kilobytes of forms within forms take as much; what would take more is removed unread
 _TEXT, _MARK, _EDIT = 300, 20, 30  # characters that take as long as a text does, a colon or equals sign, or an edit
-_FEW = 32  # names and texts in a field that are found one by one
 _MAYBE_JSON = re.compile(r"""[{\["]""")
 _JSON_IN_FORM = re.compile(r"""=((?:[{\["]|%7B|%5B|%22)[^&\r\n]++)""", re.IGNORECASE)
-_QUOTED = QUOTED.encode()
-_NOTHING: tuple[list[str], list[str]] = ([], [])
-_SCALAR = re.compile(rb'"[^"]*+"|[^"\s,}\]]++')  # of JSON without escaped quotation marks
-_decode = msgspec.json.Decoder().decode
-
-
-def redacted(value: bytes | msgspec.Raw) -> bytes | msgspec.Raw:
-    """Return a field's JSON without credentials; the very same where it holds none."""
-    found = _look(value)
-    if found is _NOTHING:
-        return value
-    json = bytes(value)
-    search = CredentialSearch(len(json))
-    edits = None if found is None else _found(json, *found, search)
-    if edits is not None:
-        return spliced(json, edits)
-    return search.searched(str(json, "utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
-
-
-def _look(value: bytes | msgspec.Raw) -> tuple[list[str], list[str]] | None:
-    """Return a field's names of credentials and texts that may hold some; None where that has to be searched."""
-    try:
-        root = _decode(value)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return None
-    if type(root) is not dict and type(root) is not list:
-        return _NOTHING if type(root) is not str or harmless(root) else None
-    names: list[str] = []
-    texts: list[str] = []
-    quotes = _collected(root, names, texts)
-    # Of a key that is there twice one value was lost; where a quotation mark is escaped, this cannot tell.
-    if quotes is None or bytes(value).count(b'"') != quotes:
-        return None
-    return (names, texts) if names or texts else _NOTHING
-
-
-def _collected(root: Any, names: list[str], texts: list[str]) -> int | None:
-    """Collect names of credentials and texts that may hold some; return how many quotation marks were seen."""
-    quotes = 0
-    inside: list[Any] = [root]
-    for holder in inside:
-        children: Iterable[Any] = holder
-        if type(holder) is dict:
-            quotes += 2 * len(holder)
-            if not HARMLESS_NAMES.issuperset(holder):
-                strings = _taken_out(holder, names)
-                if strings is None:
-                    return None
-                quotes += 2 * strings
-            children = holder.values()
-        elif len(holder) == 2 and type(holder[0]) is str and is_suspect(holder[0]):
-            return None
-        for child in children:
-            if type(child) is str:
-                quotes += 2
-                if child not in HARMLESS_TEXTS and not harmless(child):
-                    texts.append(child)
-            elif type(child) is dict or type(child) is list:
-                inside.append(child)
-    return quotes
-
-
-def _taken_out(members: dict[str, Any], names: list[str]) -> int | None:
-    """Take the credentials out of an object, and note their names; return how many were strings.
-
-    None where a name says something of more than one scalar: of what is below it, or beside it.
-    """
-    strings = 0
-    for name in [*filterfalse(HARMLESS_NAMES.__contains__, members)]:
-        if is_suspect(name):
-            value = members.pop(name)
-            if type(value) is dict or type(value) is list or not is_credential(name) or _is_body(name):
-                return None
-            names.append(name)
-            strings += type(value) is str
-    return strings
-
-
-def _found(json: bytes, names: list[str], texts: list[str], search: CredentialSearch) -> list[ByteEdit] | None:
-    """Return the edits of JSON without escaped quotation marks, in which no key is there twice.
-
-    ``names``: of what is to go; ``texts``: to be searched. None where these do not stand there as they are.
-    """
-    if len(names) + len(texts) > _FEW:
-        return None
-    edits: list[ByteEdit] = []
-    for name in set(names):
-        starts = _ends(json, f'"{name}":'.encode())
-        if len(starts) != names.count(name):
-            return None
-        for start in starts:
-            value = _SCALAR.match(json, start)
-            if not value:
-                return None
-            if value[0] != b"null" and not is_redacted(value[0]):
-                edits.append((*value.span(), _QUOTED))
-    for text in set(texts):
-        written = f'"{text}"'
-        ends = _ends(json, written.encode())
-        if len(ends) != texts.count(text):
-            return None
-        new = search.searched(written)
-        edits += [(end - len(written.encode()), end, new.encode()) for end in ends]
-    return sorted(edits)
-
-
-def _ends(json: bytes, written: bytes) -> list[int]:
-    """Return where what is written ends, wherever it stands."""
-    ends = []
-    at = json.find(written)
-    while at >= 0:
-        ends.append(at + len(written))
-        at = json.find(written, ends[-1])
-    return ends
 
 
 class CredentialSearch:
@@ -170,6 +46,11 @@ class CredentialSearch:
 
     def __init__(self, size: int) -> None:
         self._left = max(_LEAST_WORK, _MORE_WORK + _WORK * size)
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether all work is done, so that something may have been removed unread."""
+        return self._left <= 0
 
     def searched(self, text: str) -> str:
         """Return a value's JSON without what can be found in it as a text, also where it is broken."""
@@ -194,7 +75,7 @@ class CredentialSearch:
                 name, begin, start, end, inside = child
                 under = parent if name is None else name
                 if name is not None and (in_card or is_suspect(name)):
-                    if whole and _is_body(name):
+                    if whole and is_body(name):
                         edits += self._string(text, begin, key_end(text, begin), None, layer)
                     if is_credential(name, parent):
                         edits += _removal(text, child)
@@ -253,11 +134,6 @@ class CredentialSearch:
 
 def _is_harmless_under(text: str, parent: str | None) -> bool:
     return harmless(text) and not (parent is not None and is_card(parent))
-
-
-def _is_body(name: str) -> bool:
-    """Tell whether a key may be a body that was taken for one."""
-    return "=" in name or name[:1] in ("{", "[")
 
 
 def _labelled_removals(text: str, parent: Node, node: Node) -> list[Edit]:

@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_akinon.audit_events.errors import InvalidInput
-from airflow_provider_akinon.audit_events.redaction.credential_search import redacted
 from airflow_provider_akinon.audit_events.redaction.loose_text import QUOTED
 from airflow_provider_akinon.audit_events.redaction.paths import ACTIONS, States, action_of, path_edits, step
+from airflow_provider_akinon.audit_events.redaction.quick_look import edits_of_fields, redacted
 from airflow_provider_akinon.audit_events.redaction.splicing import (
     ByteEdit,
     fields_of,
@@ -30,7 +30,6 @@ from airflow_provider_akinon.audit_events.redaction.splicing import (
     plain,
     removals,
     spliced,
-    start_of,
 )
 
 POLICY = "credentials"
@@ -43,7 +42,6 @@ SHORTEST_KEY = 16
 
 HMAC_MARK = b"hmac-sha256:"
 """What pseudonyms begin with."""
-_SHORTEST = len("null")  # no JSON of as many bytes or less holds a name and its value
 _PASSES = 16  # over a field, as what a path removes may lay credentials bare
 _PSEUDONYM = re.compile(rf"{HMAC_MARK.decode()}[0-9a-f]{{32}}")
 _ANY = re.compile(r"""[ \t\r\n]++|("[^"\\]*+(?>(?:\\.[^"\\]*+)*)")""", re.DOTALL)
@@ -110,13 +108,8 @@ class Redaction:
         fields = None if self.paths else fields_of(line)
         if fields is None:
             return self._object(line, (self._tree,), FIELDS)
-        edits: list[ByteEdit] = []
-        for name in FIELDS:
-            raw = fields.get(name)
-            if raw is not None and len(raw) > _SHORTEST and (new := redacted(raw)) is not raw:
-                start = start_of(fields, name)
-                edits.append((start, start + len(raw), bytes(new)))
-        return spliced(line, sorted(edits))
+        edits = edits_of_fields(fields, FIELDS)
+        return spliced(line, edits) if edits else line
 
     def _object(self, line: bytes, states: States, fields: Collection[str]) -> bytes:
         """Return an object's JSON with what the paths lead to redacted, and in ``fields`` also credentials."""
