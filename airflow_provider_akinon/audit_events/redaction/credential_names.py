@@ -124,7 +124,8 @@ def has_stem(text: str) -> bool:
     """Tell whether a text may hold a name of a credential, or the user-info of a URL, however they are coded."""
     if "%" in text:
         text = unquote(text)
-        if _CODED.search(text):
+        # Of two codings, nobody knows here which is the outer one.
+        if _CODED.search(text) or "\\" in text:
             return True
     if "\\" in text:
         unescaped = plain(text)

@@ -357,6 +357,15 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     "in percent": lambda name: "".join(f"%{octet:02x}" for octet in name.encode()),
     "twice in percent": lambda name: "".join(f"%25{octet:02X}" for octet in name.encode()),
     "in escapes": lambda name: "".join(f"\\u{ord(char):04x}" for char in name),
+    "twice in escapes": lambda name: "".join(f"\\u005cu{ord(char):04x}" for char in name),
+    "in escapes in percent": lambda name: "".join(f"%5Cu{ord(char):04x}" for char in name),
+    "in percent in escapes": lambda name: "".join(f"\\u0025{octet:02x}" for octet in name.encode()),
+    "in escapes in percent, of which an escape hides a digit": lambda name: "".join(
+        f"%5Cu{ord(char) // 16:03x}\\u{ord(f'{ord(char) % 16:x}'):04x}" for char in name
+    ),
+    "in percent, of which an escape hides a digit": lambda name: "".join(
+        f"%{octet // 16:x}\\u{ord(f'{octet % 16:x}'):04x}" for octet in name.encode()
+    ),
 }
 
 
