@@ -1,9 +1,9 @@
-"""Reconciling an archive with the API: what came late, what vanished, and what was changed at the source.
+"""Reconciles an archive with the API: finds events that came late, vanished, or were changed at the source.
 
-A window that was exported is counted again, by one small request. Another number than its last receipt tells shows
-that events came late, or vanished. Exporting it again stores what came late, and records what vanished or was
-changed. Some events, drawn by lot, can be fetched again and compared field by field. ``user`` is what the API knows
-of the person today, not what it knew then; its changes are counted apart.
+Each exported window is counted again, by one small request. A count that differs from its last receipt's shows that
+events came late, or vanished. Exporting it again stores what came late, and records what vanished or was changed.
+Some events, drawn by lot, can be fetched again and compared field by field. ``user`` is what the API knows of the
+person today, not what it knew then; its changes are counted apart.
 
 A count cannot show that one event vanished while another came late.
 """
@@ -51,7 +51,7 @@ from airflow_provider_akinon.audit_events.storing import (
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What came of fetching some events of a window again."""
+    """The result of fetching some events of a window again."""
 
     number: int = 0
     changed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class Sample:
 
     @classmethod
     def of(cls, found: Sequence[tuple[str, Compared | None]]) -> Sample:
-        """Return what came of events, each with its uuid and how it differs, None where the source lacks it."""
+        """Return the sample of events, each given by its uuid and how it differs; None where the source lacks it."""
         compared = [(uuid, each) for uuid, each in found if each is not None]
         return cls(
             number=len(found),
@@ -75,14 +75,14 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """An exported window, beside what the API says of it now."""
+    """An exported window, and what the API says of it now."""
 
     stored: WindowReceipts
     counted: int
-    """Events that the API counts now."""
+    """The number of events that the API counts now."""
     sample: Sample = field(default_factory=Sample)
     repaired: Archived | None = None
-    """What came of exporting it again, None where it was not."""
+    """The result of exporting the window again; None where it was not exported again."""
 
     @property
     def receipt(self) -> Receipt:
@@ -96,22 +96,22 @@ class Reconciled:
 
     @property
     def late(self) -> int:
-        """Events that the API counts beyond those that it should by the last receipt."""
+        """The number of events that the API counts beyond the count of the last receipt."""
         return max(0, self.counted - self.receipt.counts.api_after)
 
     @property
     def vanished(self) -> int:
-        """Events that the API counts fewer than it should by the last receipt."""
+        """The number of events by which the API's count falls short of that of the last receipt."""
         return max(0, self.receipt.counts.api_after - self.counted)
 
     @property
     def source_changed(self) -> SourceChanged | None:
-        """What exporting the window again showed to be changed, or to have vanished, at the source."""
+        """The error that names the changes at the source that exporting the window again showed; None without any."""
         return None if self.repaired is None else self.repaired.source_changed
 
     @property
     def has_moved(self) -> bool:
-        """Whether there is anything to tell."""
+        """Whether anything differs, so that there is something to tell."""
         sample = self.sample
         return bool(self.late or self.vanished or sample.changed or sample.gone or sample.user_moved)
 
@@ -153,7 +153,7 @@ class Reconciler:
     api: AuditEventsApi
     bucket: Bucket
     redaction: Redaction | None = None
-    """The policy by which the events were stored. No document of the bucket decides it."""
+    """The policy by which the events were stored. The caller gives it: no document of the bucket decides it."""
 
     def exported(self, prefix: str, span: Window) -> list[WindowReceipts]:
         """Return the receipts of the API's windows that have time in common with ``span``, in order.
@@ -210,7 +210,7 @@ class Reconciler:
             return Sample.of([(uuid, compared) for (uuid, _), compared in zip(drawn, fetched, strict=True)])
 
     def export_again(self, window: Reconciled, arguments: Mapping[str, Any], run: Run) -> Archived:
-        """Export a window again, as it was exported before, and return what came of that.
+        """Export a window again, as it was exported before, and return the result.
 
         :param arguments: boto3's upload arguments.
         :raises AkinonError: see `export_window` and `archive`.
@@ -259,7 +259,7 @@ def _order(each: WindowReceipts) -> tuple[object, ...]:
 
 
 def _draw(windows: Sequence[Reconciled], number: int) -> dict[int, list[int]]:
-    """Return which events to fetch, by the index of their window: the numbers of their lines, ascending."""
+    """Return the events to fetch: by the index of their window, the numbers of their lines, ascending."""
     sizes = [each.stored.lines for each in windows]
     total = sum(sizes)
     draw: defaultdict[int, list[int]] = defaultdict(list)

@@ -1,11 +1,11 @@
-"""Sealing an archive: a new seal on each chain, for the receipts that no seal holds yet.
+"""Seals an archive: adds a new seal to each chain, for the receipts that no seal holds yet.
 
-What is sealed is what is there, by the same checks as those of `verification`: the receipts of each window are read
-and have to agree with each other and with what S3 lists of their objects, whose bytes are `verification`'s to read.
-What is wrong with what earlier seals hold is named in the seal, as are gaps and overlaps, and does not hinder it;
-or one erasure would end sealing for ever. Receipts that came late, of windows in time that was sealed before, are
-added, and named. This module refuses to go on with a chain that is broken, was written elsewhere, or lacks a head
-that is known from elsewhere, and to seal a receipt that verifying would call wrong.
+It seals what is there, by the same checks as `verification`: the receipts of each window are read, and have to agree
+with each other and with what S3 lists of their objects; only `verification` reads the objects' bytes. A problem with
+what earlier seals hold does not hinder the next seal, or one erasure would end sealing for ever; the seal names what
+is lost of it, and gaps and overlaps. Receipts that came late, of windows in time that was sealed before, are added,
+and named. This module refuses to go on with a chain that is broken, was written elsewhere, or lacks a head that is
+known from elsewhere, and to seal a receipt that verifying would call wrong.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ from airflow_provider_akinon.audit_events.verification import Evidence, Names, e
 
 @dataclass(frozen=True, slots=True)
 class SealResult:
-    """What sealing came to for one chain."""
+    """The result of sealing for one chain."""
 
     chain: ChainName
     head: StoredSeal
-    """The newest seal: the one that was written, else the one that was there and leaves nothing to seal."""
+    """The newest seal: the one that was written, or, where nothing was left to seal, the one that was there."""
     written: bool
 
     @property
@@ -78,9 +78,9 @@ def seal_archive(
 
     :param prefix: as `folder_prefix` returns it.
     :param run: the task, for the seal.
-    :param key: what signs the seals, None for seals without signature.
-    :param known_heads: SHA-256s of seals that are known from elsewhere, and have to be there. With a key, the newest
-        seal has to be signed by it, or among these; in a copy of an archive, it has to be among these.
+    :param key: the key that signs the seals, None for seals without signature.
+    :param known_heads: the SHA-256 of seals that are known from elsewhere, and have to be there. With a key, the
+        newest seal has to be signed by it, or be one of these; in a copy of an archive, it has to be one of these.
     :param arguments: boto3's upload arguments, for the seals.
     :raises ArchiveError: there is no receipt, one that no seal holds is wrong, a seal is missing or was altered, or a
         known head is not there. Nothing is sealed then.
@@ -106,16 +106,16 @@ def seal_archive(
 
 @dataclass(frozen=True)
 class _Sealing:
-    """The archive before anything is sealed, and what each new seal says of it."""
+    """The archive before anything is sealed; makes the new seals, which describe it."""
 
     bucket: Bucket
     inventory: Inventory
     period: Window
     run: Run
     chains: Mapping[ChainName, SealChain]
-    """Those that have a seal."""
+    """The chains that have a seal."""
     unsealed: Mapping[ChainName, list[SealedReceipt]]
-    """The receipts that no seal holds, of the period or later."""
+    """The receipts that no seal holds, by chain, whatever their time."""
 
     @cached_property
     def due(self) -> dict[ChainName, list[SealedReceipt]]:
@@ -128,7 +128,7 @@ class _Sealing:
     def names(self) -> list[ChainName]:
         """The chains, those that have no seal yet first.
 
-        The others name them, and a task that is killed in between has named none that is not there.
+        The seals of the others name them; so a task that is killed in between has named no chain that is not there.
         """
         return sorted({*self.chains, *self.due}, key=lambda each: (each in self.chains, each))
 
@@ -145,7 +145,7 @@ class _Sealing:
         return self.chains.get(name, SealChain((), ()))
 
     def is_due(self, name: ChainName) -> bool:
-        """Tell whether a seal would say anything, if only of a later period or of chains that none names yet."""
+        """Tell whether a seal would say anything new, be it only a later period or chains that no seal names yet."""
         if name in self.due:
             return True
         chain = self.chain(name)

@@ -1,4 +1,4 @@
-"""What lies in the bucket: keys, objects, receipts, and what lists them."""
+"""The contents of the bucket: keys, objects, receipts, and the inventory that lists them."""
 
 from __future__ import annotations
 

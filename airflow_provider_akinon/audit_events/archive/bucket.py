@@ -1,9 +1,9 @@
 """A bucket of S3, as the archive needs it, over boto3's client.
 
-The client comes from whoever calls: Airflow's ``S3Hook``, or boto3 alone. Errors of S3 pass as they are, but for
-the few that tell the user what to change. This module replaces and deletes
-nothing: all that it stores, it creates. That S3 itself refuses what would replace an object holds where it honours
-``If-None-Match: *``; for a store that does not, `Bucket` looks first, which two tasks can do at once.
+The caller gives the client: from Airflow's ``S3Hook``, or from boto3 alone. Errors of S3 pass as they are, except a
+few, in whose place errors tell the user what to change. This module replaces and deletes nothing: it only creates. A
+store that honours ``If-None-Match: *`` itself refuses what would replace an object; for any other, `Bucket` looks
+first, which two tasks can do at once.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _LANDING = ("before-call.s3.PutObject", "before-call.s3.CompleteMultipartUpload"
 
 @dataclass(frozen=True, slots=True)
 class ObjectHead:
-    """What S3 says of an object without giving it."""
+    """The facts that S3 gives of an object without its bytes."""
 
     size: int
     metadata: Mapping[str, str]
@@ -69,7 +69,7 @@ class Bucket:
     """One bucket, with a client of S3.
 
     :param conditional: whether the store is to refuse, by ``If-None-Match: *``, what would replace an object. Without
-        it, this looks whether one is there before it writes.
+        it, the bucket looks whether an object is there before it writes one.
     """
 
     def __init__(self, client: Any, name: str, *, conditional: bool = True) -> None:
@@ -79,7 +79,7 @@ class Bucket:
 
     @property
     def identity(self) -> tuple[str | None, str]:
-        """What other buckets have otherwise: the store's URL, and the name."""
+        """The store's URL and the bucket's name, which together no other bucket has."""
         return self._client.meta.endpoint_url, self.name
 
     def require(self) -> None:
@@ -133,9 +133,9 @@ class Bucket:
         return body
 
     def read(self, key: str, most: int) -> bytes:
-        """Return a small object's bytes: at most as many as it may have, whatever is there.
+        """Return a small object's bytes, of which there may be at most ``most``.
 
-        :raises ArchiveError: there are more.
+        :raises ArchiveError: it has more bytes; the others are not read.
         :raises ObjectUnreadable: see `open`.
         :raises ObjectChanged: likewise.
         """
@@ -179,7 +179,7 @@ class Bucket:
 
         :raises ObjectChanged: an object is there by now.
         :raises ObjectLocked: S3 refuses the lock that is asked for.
-        :raises UnconditionalWrites: the store cannot be asked to refuse where an object is.
+        :raises UnconditionalWrites: the store does not know ``If-None-Match: *``.
         """
         file.seek(0)
         self._look_first(key)
@@ -217,9 +217,9 @@ class Bucket:
     def create(self, key: str, body: bytes, arguments: Mapping[str, Any]) -> None:
         """Store a small object where none is, with boto3's upload arguments, as far as they are for small objects.
 
-        An identical one there is a success.
+        An identical object that is there already counts as a success.
 
-        :raises ObjectChanged: another one is there.
+        :raises ObjectChanged: another object is there.
         :raises ObjectLocked: see `upload`.
         :raises UnconditionalWrites: likewise.
         """
@@ -233,12 +233,12 @@ class Bucket:
             raise _changed(f"s3://{self.name}/{key}")
 
     def require_conditional_writes(self, key: str, body: bytes, arguments: Mapping[str, Any]) -> None:
-        """Make sure that the store creates an object only where none is: by creating one twice.
+        """Make sure that the store creates an object only where none is, by creating one twice.
 
-        Where it is there already, one request shows it. Nothing but this object is written.
+        Where the object is there already, one request is enough. Nothing but this object is written.
 
         :param arguments: as `create` takes them.
-        :raises UnconditionalWrites: the store cannot be asked for that, or heeds it not.
+        :raises UnconditionalWrites: the store does not know ``If-None-Match: *``, or does not heed it.
         :raises ObjectLocked: see `upload`.
         """
         for _ in range(2):
@@ -253,7 +253,7 @@ class Bucket:
     def heeds_condition_in_parts(self, key: str, body: bytes, arguments: Mapping[str, Any]) -> bool:
         """Tell whether the store also refuses to put together the parts of an upload where an object is.
 
-        :param key: of an object that is there, and is ``body``.
+        :param key: the key of an object that is there, and whose bytes are ``body``.
         :param arguments: as `create` takes them.
         """
         upload = {"Bucket": self.name, "Key": key}
@@ -276,7 +276,7 @@ class Bucket:
         return False
 
     def _look_first(self, key: str) -> None:
-        """Where the store does not, make sure that no object is at a key.
+        """Make sure that no object is at a key, where the store itself does not.
 
         :raises ObjectChanged: one is there.
         """
@@ -340,7 +340,7 @@ def _in_little_memory() -> TransferConfig:
     from boto3.s3.transfer import TransferConfig  # it is there where there is a client
 
     config = TransferConfig(multipart_chunksize=_PART, max_concurrency=_CONNECTIONS)
-    config.max_in_memory_upload_chunks = 1  # those that wait, beside those that are sent
+    config.max_in_memory_upload_chunks = 1  # parts that wait, beside those that are sent
     return config
 
 

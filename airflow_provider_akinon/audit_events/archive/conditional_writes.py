@@ -1,8 +1,8 @@
-"""Whether a store keeps two tasks from replacing each other's objects: found out before a window is read.
+"""Finds out, before a window is read, whether a store keeps two tasks from replacing each other's objects.
 
 The whole archive stands on ``If-None-Match: *``, with which S3 creates an object only where none is. Not every store
-that speaks S3 honours it, and one that ignores it says so by nothing. This module asks for an object twice, at one
-key below each prefix, and touches no other.
+that speaks S3 honours it, and one that ignores it gives no sign of that. This module asks to create one object twice,
+at one key below each prefix, and touches no other object.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ PROBE_BODY = (
 )
 
 _known: set[tuple[str | None, str, str]] = set()
-"""Store, bucket and folder of which this process has seen it."""
+"""Each store, bucket and folder where this process has seen that the store honours it."""
 
 
 def require_conditional_writes(bucket: Bucket, folder: str, arguments: Mapping[str, Any]) -> None:
     """Make sure that a store creates an object only where none is; once for a bucket, a folder and a process.
 
-    Where the bucket is to look first itself, nothing is asked.
+    Where `Bucket` looks first itself, nothing is asked.
 
-    :param folder: what the keys begin with, with a slash at its end, or empty.
+    :param folder: the beginning of the keys: empty, or with a slash at its end.
     :param arguments: boto3's upload arguments; the object is made with those of receipts.
     :raises UnconditionalWrites: it does not.
     :raises ObjectLocked: S3 refuses the lock that is asked for.
@@ -44,7 +44,7 @@ def may_upload_in_parts(bucket: Bucket, folder: str, arguments: Mapping[str, Any
     """Tell whether a file may be uploaded in parts: not where the store then replaces what is there.
 
     Some stores honour ``If-None-Match: *`` where an object comes in one request, and ignore it where its parts are
-    put together. Asked only where it matters.
+    put together. The store is asked only where it matters.
 
     :param folder: as `require_conditional_writes` takes it, which was called before.
     :param size: bytes of the file.

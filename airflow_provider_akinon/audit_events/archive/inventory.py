@@ -1,8 +1,8 @@
-"""What lies below a prefix of an archive: objects, their receipts, and seals, by their keys alone.
+"""Lists the objects, receipts and seals below a prefix of an archive, by their keys alone.
 
-One listing tells; nothing is read. What a query engine would read counts as an object of events, whatever its name:
-below a ``date=`` folder all but names that begin with an underscore or a dot, and the empty markers of folders;
-elsewhere what ends like a format of events. The rest belongs to somebody else and is passed over.
+It takes one listing, and reads no object. Anything that a query engine would read counts as an object of events:
+below a ``date=`` folder, all but names that begin with an underscore or a dot, and the empty markers of folders;
+elsewhere, keys that end in the extension of a format. All else belongs to somebody else, and is passed over.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Inventory:
 
     prefix: str
     sizes: Mapping[str, int]
-    """Bytes of each object of events that is there."""
+    """The size in bytes of each object of events that is there, by its key."""
     receipts: Mapping[str, Sequence[str]]
     """The SHA-256 of each receipt that is there, by the key of its object, which may not be there."""
     seals: Mapping[str, Sequence[int]]
@@ -35,7 +35,7 @@ class Inventory:
 
     @classmethod
     def take(cls, bucket: Bucket, prefix: str) -> Inventory:
-        """List what is below ``prefix``, as `folder_prefix` returns it."""
+        """List the keys below ``prefix``, as `folder_prefix` returns it."""
         sizes: dict[str, int] = {}
         receipts: defaultdict[str, list[str]] = defaultdict(list)
         seals: defaultdict[str, list[int]] = defaultdict(list)
@@ -50,7 +50,7 @@ class Inventory:
                 sizes[key] = size
         return cls(
             prefix,
-            # An object with a receipt is one of events, whatever it is called, and so are its late ones.
+            # An object with a receipt is an object of events, whatever its name, and so are its late ones.
             {
                 key: size
                 for key, size in sizes.items()

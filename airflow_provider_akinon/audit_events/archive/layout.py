@@ -1,10 +1,10 @@
-"""Every key of an archive: of a window's objects, of their receipts, of seals, and of what a store is tried with.
+"""Every key of an archive: of a window's objects, of their receipts, of seals, and of the object that probes a store.
 
-A window with its filters and format is always at one key, and no other there. Late events lie beside the first
-object, in objects of their own: ``<name>.late-1.jsonl.gz`` and so on. Receipts lie beside their object, seals in a
-folder for each chain, under names that begin with an underscore.
+A window with its filters and format is always at one key, and nothing else is at that key. Late events lie beside the
+first object, in objects of their own: ``<name>.late-1.jsonl.gz`` and so on. Receipts lie beside their object, seals
+in a folder for each chain, under names that begin with an underscore.
 
-This module knows names only; it neither sends nor looks anything up. No other one makes or reads a piece of a key.
+This module knows names only; it neither sends nor looks anything up. No other module makes or reads a piece of a key.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Location:
 
     @property
     def folder(self) -> str:
-        """What the key begins with, down to the folder of its date; of another key, its folder."""
+        """The beginning of the key before the folder of its date, or, without such a folder, the key's own folder."""
         dated = _DATED.search(self.key)
         return self.key[: dated.start() if dated else self.key.rfind("/") + 1]
 
@@ -94,7 +94,7 @@ class Location:
 
 
 MOST_OF_A_KEY = 930
-"""Bytes. S3 takes 1,024, and beside the object lie late ones and their receipts, whose names are longer."""
+"""The most bytes of an object's key. S3 takes 1,024, and the late objects and receipts beside it have longer keys."""
 
 
 def _require_room(field: str, key: str) -> None:
@@ -107,7 +107,7 @@ def _require_room(field: str, key: str) -> None:
 
 
 def name_of_window(window: Window, filters: Filters, timezone: tzinfo, file_format: Format) -> str:
-    """Return how the key of a window's first object ends, below whatever prefix."""
+    """Return the end of the key of a window's first object, below any prefix."""
     span = f"{_compact(window.start)}_{_compact(window.end)}"
     asked = "".join(f"_{name}={value}" for name, value in filters.as_dict().items())
     return f"date={window.date_in(timezone)}/{span}{asked}.{file_format.value}"
@@ -157,7 +157,7 @@ def first_and_number(key: str) -> tuple[str, int]:
 
 
 DEFAULT_PREFIX = "akinon/audit-events"
-"""What the keys of all sources begin with by default."""
+"""The prefix of the keys of all sources, by default."""
 
 
 def default_prefix(source: Source) -> str:
@@ -196,15 +196,15 @@ _RECEIPT_KEY = re.compile(
 
 
 class ReceiptKey(NamedTuple):
-    """What the key of a receipt says."""
+    """The parts of a receipt's key."""
 
     object_key: str
     sha256: str
-    """Of the receipt, in hex."""
+    """The SHA-256 of the receipt, in hex."""
 
 
 def parse_receipt_key(key: str) -> ReceiptKey | None:
-    """Return what the key of a receipt says; None if ``key`` is no such key."""
+    """Return the parts of a receipt's key; None if ``key`` is no such key."""
     found = _RECEIPT_KEY.fullmatch(key)
     return ReceiptKey(found["folder"] + found["name"], found["sha256"]) if found else None
 
@@ -214,7 +214,7 @@ _SEAL_KEY = re.compile(r"([^/]+)/_([0-9]{6}|[1-9][0-9]{6,})\.seal\.json")
 
 
 def folder_of_chain(source: Source, filters: Filters) -> str:
-    """Return the name of the folder that the seals of a chain lie in: another one for each source and filters."""
+    """Return the name of the folder of a chain's seals, which differs for each source and filters."""
     safe = msgspec.structs.replace(source, host=safe_name(source.host))
     asked = sorted(filters.as_dict().items())
     return str(safe).replace("/", "_") + "".join(f"_{name}={value}" for name, value in asked)
@@ -226,21 +226,21 @@ def seal_key(prefix: str, folder: str, number: int) -> str:
 
 
 class SealName(NamedTuple):
-    """What the key of a seal says."""
+    """The parts of a seal's key."""
 
     folder: str
-    """Of its chain."""
+    """The folder of the seal's chain."""
     number: int
 
 
 def parse_seal_name(rest: str) -> SealName | None:
-    """Return what the key of a seal says after `SEALS_FOLDER`; None if ``rest`` is no such key."""
+    """Return the parts of a seal's key, given after `SEALS_FOLDER`; None if ``rest`` is no such key."""
     found = _SEAL_KEY.fullmatch(rest)
     return SealName(found[1], int(found[2])) if found else None
 
 
 PROBE_NAME = "_creates-once.json"
-"""Of the object that a store is tried with. Query engines pass over names that begin with an underscore."""
+"""The name of the object that probes a store. Query engines pass over names that begin with an underscore."""
 _READ_EXTENSIONS = tuple(f".{each.value}" for each in Format)
 
 
@@ -258,7 +258,7 @@ def folder_prefix(prefix: object) -> str:
 
 
 def is_read(key: str, size: int) -> bool:
-    """Tell whether a query engine would take an object for one of events."""
+    """Tell whether a query engine would read an object as one of events."""
     folder, _, name = key.rpartition("/")
     if name.startswith(("_", ".")) or not (name or size):
         return False

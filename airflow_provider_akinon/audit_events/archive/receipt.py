@@ -1,11 +1,12 @@
-"""Receipts: what an export asked, how many events it got, which bytes it wrote, and what proves it.
+"""Receipts say what an export asked for, how many events it got, which bytes it wrote, and what proves it.
 
 A receipt lies beside its object and is written after it, so that an object with a receipt is whole. It is never
-changed: its name holds the SHA-256 of its own bytes. Each receipt of a window names those before it. One without an
-object records which stored events the API gives otherwise by now, or no longer: uuids and names of fields, never
-what they held. A receipt holds no event, no secret, and of persons at most the ``pk`` that was filtered by. This
-module refuses receipts that are not of its schema, whose bytes are not those that their name tells, or that lie where
-their window is not stored: whoever may write to the bucket can name a receipt as they like.
+changed: its name holds the SHA-256 of its own bytes. Each receipt of a window names those before it. A receipt
+without an object is a record of changes: it names the stored events that the API now gives otherwise, or no longer,
+by their uuids and the names of fields, never by what these held. A receipt holds no event, no secret, and of persons
+at most the ``pk`` that was filtered by. This module refuses receipts that are not of its schema, whose bytes do not
+have the SHA-256 in their name, or that lie where their window is not stored: whoever may write to the bucket can name
+a receipt as they like.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from airflow_provider_akinon.audit_events.model import UUID, Filters, Format, In
 RECEIPT_SCHEMA: Literal["airflow-provider-akinon/receipt/1"] = "airflow-provider-akinon/receipt/1"
 CONTENT_TYPE = "application/json"
 _OF_OBJECTS = ("ContentType", "Metadata", "StorageClass")
-"""Upload arguments that are an object's alone: receipts and seals are small, and read on every rerun."""
+"""Upload arguments for objects alone; receipts and seals do without them, since they are small, and read on every
+rerun."""
 
 NOT_PROVED = (
     "That the API itself shows every event of the shop, or showed each as it happened.",
@@ -37,10 +39,10 @@ NOT_PROVED = (
     "counts were fresh.",
     "That no event of the window was added after 'verified_at'.",
 )
-"""What every receipt says that it does not prove."""
+"""The limits of the proof, which every receipt states."""
 
 MOST_OF_A_RECEIPT = 8 << 20
-"""Bytes; what is recorded of many events goes into several of half the size."""
+"""The most bytes of a receipt; a record of many changes goes into several receipts of half that size."""
 
 # A pattern's end is also found before a line feed; the length is not.
 Sha256 = Annotated[
@@ -59,29 +61,28 @@ def arguments_of_documents(arguments: Mapping[str, Any]) -> dict[str, Any]:
 def require_calendar(*instants: datetime | None) -> None:
     """Refuse instants that have no date in some time zone.
 
-    :raises ValueError: one is of the first or the last year that there is.
+    :raises ValueError: one lies in the year 1 or 9999.
     """
     if not all(instant is None or 1 < instant.year < 9999 for instant in instants):
         raise ValueError("a time of no calendar: its date in another time zone has no number")
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The numbers that have to agree."""
+    """The numbers of events, which have to agree."""
 
     api_before: Count
-    """What the API counted in the window when the reading began."""
+    """The API's count of the window when reading began."""
     api_after: Count
-    """What the API counted in the window after the last event was read: the proof. It is ``window`` less
-    ``vanished``: a task that writes the receipt of another task's object leaves out the events that it has yet to
-    store itself."""
+    """The API's count of the window after the last event was read: the proof. It equals ``window`` less ``vanished``;
+    a task that writes the receipt of another task's object leaves out the events that it has yet to store itself."""
     uuids: Count
-    """Different uuids in the object, counted one by one; 0 in a record of changes."""
+    """The number of different uuids in the object, counted one by one; 0 in a record of changes."""
     lines: Count
-    """Events in the object: its lines, or rows. The same as ``uuids``."""
+    """The number of events in the object: its lines, or rows. The same as ``uuids``."""
     window: Count
-    """Events in all objects of the window, up to this receipt."""
+    """The number of events in all objects of the window, up to this receipt."""
     vanished: Count
-    """Of these, how many the API no longer returned, newly seen or not."""
+    """The number of events among those of ``window`` that the API no longer returned, newly seen or not."""
 
 
 class StoredObject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -90,50 +91,52 @@ class StoredObject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     key: str
     """The object's key."""
     size: Count
-    """Its size in bytes."""
+    """The object's size in bytes."""
     sha256: Sha256
-    """The SHA-256 of its bytes."""
+    """The SHA-256 of the object's bytes."""
     content_sha256: Sha256
-    """The SHA-256 of its events as JSON Lines, uncompressed: the same in every format and with every compressor."""
+    """The SHA-256 of the object's events as JSON Lines, uncompressed: the same in every format and with every
+    compressor."""
     version_id: str | None
-    """S3's version of it, None where the bucket kept none. In a copy of the archive the versions are others."""
+    """S3's version id of the object, None where the bucket kept no versions. A copy of the archive has other version
+    ids."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How parts of the records were removed."""
+    """The policy by which parts of the records were removed."""
 
     policy: Literal["credentials"]
     """The policy's name."""
     version: Count
     """The policy's version: a later one may find more."""
     paths: dict[str, Literal["drop", "mask", "hmac"]]
-    """The paths that were added to it, each with ``drop``, ``mask`` or ``hmac``."""
+    """The paths that were added to the policy, each with ``drop``, ``mask`` or ``hmac``."""
     key_id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")] | None
-    """Tells keys of pseudonyms apart; None where there are no pseudonyms."""
+    """An id that tells keys of pseudonyms apart; None where there are no pseudonyms."""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The task that wrote the receipt."""
 
     dag_id: str | None
-    """Its DAG."""
+    """The id of the task's DAG."""
     task_id: str | None
-    """Its id in the DAG."""
+    """The task's id in the DAG."""
     run_id: str | None
-    """The DAG's run."""
+    """The id of the DAG's run."""
     map_index: int | None
-    """Which of a mapped task's instances it is, from 0; -1 where the task is not mapped."""
+    """The number of the mapped task's instance, from 0; -1 where the task is not mapped."""
     try_number: int | None
-    """Which of its tries it is, from 1."""
+    """The number of the task's try, from 1."""
 
 
 class ChangedEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A stored event that the API gives otherwise by now."""
+    """A stored event that the API now gives with other content."""
 
     uuid: Uuid
     """The event's uuid."""
     fields: list[str]
-    """The names of the fields that changed; ``user.pk`` where it is another user, or none, or was none."""
+    """The names of the fields that changed; ``user.pk`` where the event now has another user, or has or had none."""
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -144,13 +147,13 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     window: Window
     """The time that was asked for: from ``start`` on, and before ``end``."""
     filters: Filters
-    """What was asked for besides the window; empty where everything was."""
+    """The filters of the export; empty where all events of the window were asked for."""
     source: Source
-    """Where the events come from."""
+    """The source of the events."""
     partition_timezone: str | None
     """The IANA time zone of the date in the object's key; None where the author gave the whole key."""
     format: Format
-    """``jsonl.gz``, ``jsonl`` or ``parquet``."""
+    """The format of the window's objects: ``jsonl.gz``, ``jsonl`` or ``parquet``."""
     redaction: Policy | None
     """The policy by which parts of the records were removed, None where they are as the API wrote them."""
     counts: Counts
@@ -175,12 +178,12 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     run: Run
     """The task that wrote the receipt."""
     verified_at: Instant
-    """When ``counts.api_after`` came, which proved the window complete; by the worker's clock."""
+    """The time when ``counts.api_after`` came, which proved the window complete; by the worker's clock, in UTC."""
     previous: list[Sha256]
     """The SHA-256 of the window's receipt before this one, or of several where two tasks wrote one at once; empty in
     the first."""
     not_proved: list[str]
-    """What the receipt does not prove, in words."""
+    """Sentences that say what the receipt does not prove."""
 
     def __post_init__(self) -> None:
         require_calendar(
@@ -192,7 +195,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return encoded_document(self)
 
     def policy(self) -> dict[str, Any] | None:
-        """Return the policy as `Redaction` tells its own."""
+        """Return the policy in the form in which `Redaction` describes its own."""
         return None if self.redaction is None else dict(msgspec.to_builtins(self.redaction))
 
     def without_uuids(self) -> Receipt:
@@ -249,6 +252,6 @@ def _misplaced(first: str, receipt: Receipt) -> str | None:
 
 
 def newest_receipts(receipts: Mapping[str, Receipt]) -> list[str]:
-    """Return the SHA-256 of those of a window's receipts that no other one names as before it, in order."""
+    """Return, in order, the SHA-256 of a window's receipts that no other receipt names as the one before it."""
     named = {sha256 for receipt in receipts.values() for sha256 in receipt.previous}
     return sorted(receipts.keys() - named)

@@ -1,4 +1,4 @@
-"""What is found of a stored window or a seal, in one word each.
+"""The statuses of findings about stored windows, stretches of time, and seals.
 
 This module judges nothing but the errors of reading a key.
 """
@@ -11,7 +11,7 @@ from airflow_provider_akinon.audit_events.errors import ArchiveError, ObjectChan
 
 
 class Status(Enum):
-    """What was found; see `verification.Finding`."""
+    """The status of a finding; see `verification.Finding`."""
 
     OK = "ok"
     NOT_SEALED = "not sealed"
@@ -28,7 +28,7 @@ class Status(Enum):
 
     @property
     def is_wrong(self) -> bool:
-        """Whether somebody should look into it. What is not sealed yet agrees with its receipt all the same."""
+        """Whether somebody should look into it. A window that is not sealed yet does agree with its receipt."""
         return self not in (Status.OK, Status.NOT_SEALED)
 
 

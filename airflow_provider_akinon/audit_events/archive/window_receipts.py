@@ -33,12 +33,12 @@ class WindowReceipts:
     """The receipts of a window by their SHA-256, without the uuids that they record."""
 
     key: str
-    """Of the window's first object."""
+    """The key of the window's first object."""
     receipts: Mapping[str, Receipt]
 
     @cached_property
     def newest(self) -> list[str]:
-        """The SHA-256 of those that no other one names as before it, in order."""
+        """The SHA-256, in order, of the receipts that no other receipt names as the one before it."""
         return newest_receipts(self.receipts)
 
     @property
@@ -70,11 +70,11 @@ class WindowReceipts:
 
     @property
     def lines(self) -> int:
-        """The events of all objects."""
+        """The number of events in all objects."""
         return sum(next(iter(each.values())).counts.lines for each in self.of_objects.values())
 
     def having(self, sha256: str, receipt: Receipt) -> WindowReceipts:
-        """Return these and one more."""
+        """Return these receipts and one more."""
         return WindowReceipts(self.key, {**self.receipts, sha256: receipt.without_uuids()})
 
 

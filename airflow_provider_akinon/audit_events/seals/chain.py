@@ -1,9 +1,9 @@
-"""Chains of seals, as they are found: which seals follow each other, and for which somebody vouches.
+"""Reads chains of seals: finds which seals follow each other, and which of them somebody vouches for.
 
 Whoever may write to the bucket can add seals. Only what a signature or a head from outside the bucket covers counts
-as sealed; where neither is known, seals have only each other to go by. A signature covers, through the chain, all
-that came before. This module refuses a chain whose seals do not follow each other: it names which do not, and goes
-by the others.
+as sealed; where neither is known, seals can only be checked against each other. A signature covers, through the
+chain, all that came before. This module refuses a chain whose seals do not follow each other: it names those that do
+not, and goes by the others.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MOST_OF_A_SEAL = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class SealProblem:
-    """What is wrong with one seal of a chain."""
+    """A problem with one seal of a chain."""
 
     status: Status
     key: str
@@ -35,16 +35,16 @@ class SealProblem:
 
 @dataclass(frozen=True, slots=True)
 class Vouchers:
-    """What tells from outside the bucket that seals are ours."""
+    """Keys and heads from outside the bucket, which show that seals are ours."""
 
     keys: Collection[PublicKey] = ()
-    """One of them has to have signed the newest seal; none where signatures are not to be checked."""
+    """Public keys, one of which must have signed the newest seal; empty to check no signatures."""
     known_heads: Collection[str] = ()
-    """SHA-256s of seals that are ours."""
+    """The SHA-256, in hex, of seals that are ours."""
 
     @property
     def is_nothing(self) -> bool:
-        """Whether nothing tells, so that seals have only each other to go by."""
+        """Whether there are no keys and no heads, so that seals can only be checked against each other."""
         return not self.keys and not self.known_heads
 
 
@@ -59,7 +59,8 @@ class StoredSeal:
     sha256: str
     seal: Seal
     is_covered: bool = True
-    """Whether a signature or a head vouches for it: its own, or that of a later one. Only then it seals."""
+    """Whether a signature or a head vouches for the seal: its own, or that of a later seal. Only then does the seal
+    count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class SealChain:
     def read(
         cls, prefix: str, folder: str, bodies: Mapping[int, bytes | ArchiveError], vouchers: Vouchers = NOTHING_KNOWN
     ) -> SealChain:
-        """Check the seals of a folder, each given by its number; an error in place of one that could not be read.
+        """Check the seals of a folder, given by their numbers; an error stands in place of an unreadable seal.
 
         :param vouchers: a signature or a head covers its seal and the older ones, as far as none in between is
             missing or altered.
@@ -120,7 +121,7 @@ class SealChain:
 
 
 class _Reading:
-    """The seals of a chain, read from the newest down: each is named, and may be covered, by those before it here."""
+    """Reads the seals of a chain from the newest to the oldest; newer ones name the older, and may cover them."""
 
     def __init__(self, vouchers: Vouchers) -> None:
         self.seals: list[StoredSeal] = []
@@ -162,11 +163,11 @@ class _Reading:
         self._named = seal.previous
 
     def _contradict(self, number: int, sha256: str, *, has_voucher: bool) -> None:
-        """Decide which is wrong, a seal or the newer one that names another in its place, and drop that.
+        """Decide which is wrong, this seal or the newer one that names another in its place, and drop the wrong one.
 
-        One that nobody vouches for discredits none that has a voucher of its own.
+        A newer seal that nobody vouches for cannot discredit a seal that has a voucher of its own.
 
-        :raises ArchiveError: it is this one.
+        :raises ArchiveError: this seal is wrong.
         """
         if self._is_covered or not has_voucher:
             raise ArchiveError(f"seal {number} was changed: seal {number + 1} names the SHA-256 {self._named}")
@@ -177,7 +178,7 @@ class _Reading:
 
 
 def _downwards(numbers: Collection[int]) -> Iterator[tuple[int, int]]:
-    """Yield the numbers from the highest to 1, each with the one above; of those in a row that lack, the lowest."""
+    """Yield the numbers from the highest to 1, each with the one above it; of missing ones in a row, the lowest."""
     present = sorted((number for number in numbers if number > 0), reverse=True)
     above = present[0] + 1 if present else 1
     for number in [*present, 0]:
@@ -192,7 +193,7 @@ def _downwards(numbers: Collection[int]) -> Iterator[tuple[int, int]]:
 def _signed(seal: Seal, keys: Collection[PublicKey]) -> bool:
     """Tell whether one of ``keys`` signed the seal.
 
-    :raises ArchiveError: the seal says so, and the signature is not that key's.
+    :raises ArchiveError: the seal names one of them, and the signature is not that key's.
     """
     for key in keys:
         if seal.signed_by == str(key):
@@ -210,7 +211,7 @@ def read_chains(
     def read(key: str) -> bytes | ArchiveError:
         try:
             return bucket.read(key, MOST_OF_A_SEAL)
-        except ArchiveError as error:  # of this key: the chain tells of it, and goes by the others
+        except ArchiveError as error:  # a problem of this key alone: the chain reports it, and goes by the others
             return error
 
     for folder, numbers in sorted(inventory.seals.items()):

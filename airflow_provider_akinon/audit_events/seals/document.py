@@ -1,4 +1,4 @@
-"""Seals: which receipts there were at a time, each seal bound to the one before it.
+"""Seals: documents that say which receipts there were at a time, each bound to the seal before it.
 
 A chain of seals belongs to a source and filters. Each seal holds the SHA-256 of every receipt that no earlier seal
 holds, and of the seal before; so the SHA-256 of the newest one, the head, stands for all of them. It also names all
@@ -37,27 +37,27 @@ class SealedReceipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     receipt: Sha256
     """The SHA-256 of the receipt's bytes; its key holds it too."""
     object: str
-    """The key of the receipt's object; for a record of changes, that of its window's first object."""
+    """The key of the receipt's object; for a record of changes, the key of its window's first object."""
     format: Format
     """The format of the window's objects."""
     window: Window
-    """The window that the receipt is of."""
+    """The receipt's window."""
 
     def __post_init__(self) -> None:
         require_calendar(self.window.start, self.window.end)
 
 
 class ListedChain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A chain of the archive, as it was before anything was sealed beside this seal."""
+    """Another chain of the archive, as it was before this sealing began."""
 
     source: Source
-    """Where the chain's events come from."""
+    """The source of the chain's events."""
     filters: Filters
-    """What the chain's windows were filtered by; empty where they were not."""
+    """The filters of the chain's windows; empty where they have none."""
     number: Count
-    """The number of its newest seal; 0 where it began at the same time."""
+    """The number of the chain's newest seal; 0 where the chain began with this sealing."""
     head: Sha256 | None
-    """The SHA-256 of its newest seal, None where there was none."""
+    """The SHA-256 of the chain's newest seal, None where there was none."""
 
     @property
     def name(self) -> ChainName:
@@ -71,29 +71,32 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     schema: Literal["airflow-provider-akinon/seal/1"]
     """``airflow-provider-akinon/seal/1``. Another number stands for other fields."""
     bucket: str
-    """The bucket that it was written to. So a copy of the archive names the archive that it was copied from."""
+    """The bucket that the seal was written to. So a copy of the archive names the archive that it was copied from."""
     prefix: str
-    """What the archive's keys begin with; empty, or with a slash at its end."""
+    """The prefix of the archive's keys: empty, or with a slash at its end."""
     source: Source
-    """Where the events come from; source and filters name the chain."""
+    """The source of the events; source and filters name the chain."""
     filters: Filters
-    """What the windows were filtered by; empty where they were not."""
+    """The filters of the windows; empty where they have none."""
     number: Annotated[int, msgspec.Meta(ge=1)]
     """The seal's number in its chain, from 1 on, without a hole."""
     previous: Sha256 | None
-    """The SHA-256 of the seal before it, None in the first one."""
+    """The SHA-256 of the seal before this one, None in the first seal."""
     period: Window
-    """The time that was to be sealed: the windows that end in it, and earlier ones that no seal held."""
+    """The period that was to be sealed. The seal holds the receipts of windows that end in it, and those of earlier
+    windows that no seal held."""
     receipts: list[SealedReceipt]
     """The receipts that the seal holds, in the order of their windows."""
     additions: list[Sha256]
-    """The receipts among these whose windows begin in time that was sealed before."""
+    """The SHA-256 of those receipts of this seal whose windows begin in time that was sealed before."""
     gaps: list[Window]
-    """The time that no window of a series covers up to the end of the period, unless an earlier seal says so."""
+    """The stretches of time, up to the end of the period, that no window of a series covers and no earlier seal
+    names."""
     overlaps: list[Window]
-    """The time that two windows of one format cover, unless an earlier seal says so."""
+    """The stretches of time that two windows of one format cover and no earlier seal names."""
     losses: list[str]
-    """The keys of receipts and objects that earlier seals hold and that were gone, unless an earlier seal says so."""
+    """The keys of receipts and objects that earlier seals hold, that were gone, and that no earlier seal names as
+    lost."""
     chains: list[ListedChain]
     """All other chains of the archive."""
     provider_version: str
@@ -101,11 +104,12 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     run: Run
     """The task that wrote the seal."""
     sealed_at: Instant
-    """When it was written, by the worker's clock."""
+    """The time when the seal was written, by the worker's clock, in UTC."""
     signed_by: str | None
-    """The Ed25519 public key in base64, None where it is not signed."""
+    """The Ed25519 public key of the signature, in base64; None where the seal is not signed."""
     signature: str | None
-    """The signature of the seal's bytes with null in this place, in base64."""
+    """The Ed25519 signature of the seal's bytes with null in this place, in base64; None where the seal is not
+    signed."""
 
     def __post_init__(self) -> None:
         spans = (self.period, *self.gaps, *self.overlaps)
@@ -143,7 +147,7 @@ def seal_schema() -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class ChainName:
-    """What the seals of a chain have in common: source and filters."""
+    """The name of a chain: the source and filters that its seals have in common."""
 
     source: Source
     filters: Filters
@@ -160,13 +164,13 @@ class ChainName:
 
     @property
     def _order(self) -> tuple[str, int, tuple[tuple[str, int], ...]]:
-        """What chains are sorted by; one without a remote id comes before its host's others."""
+        """The key that chains are sorted by; a chain without a remote id comes before its host's others."""
         remote_id = self.source.remote_id
         return self.source.host, -1 if remote_id is None else remote_id, self._filters
 
     @property
     def folder(self) -> str:
-        """The name of the folder that the seals lie in: another one for each chain."""
+        """The name of the folder of the chain's seals, which differs for each chain."""
         return folder_of_chain(self.source, self.filters)
 
 

@@ -23,7 +23,7 @@ _BARE = 32  # bytes of a key without DER around it
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """What anyone may have, to check signatures."""
+    """An Ed25519 public key, which checks signatures. Anyone may have it."""
 
     raw: bytes
 
@@ -61,7 +61,7 @@ class PublicKey:
 
 @dataclass(frozen=True, slots=True)
 class PrivateKey:
-    """What signs. Keep it where those who may write to the bucket cannot read it."""
+    """An Ed25519 private key, which signs seals. Keep it where those who may write to the bucket cannot read it."""
 
     _key: Ed25519PrivateKey = field(repr=False)
 

@@ -1,8 +1,8 @@
-"""Series: the windows of one source, with its filters, in one format, which follow each other in time.
+"""Series: windows of one source, with the same filters and format, that follow each other in time.
 
-Each format stands for itself: two side by side are two archives of the same time. A window alone, such as one that
-was asked for once, makes no series, and leaves no gap before or after it; nor does a shop before its first window
-and after its last. This module knows receipts by what seals say of them, and reads none.
+Each format counts for itself: two formats side by side are two archives of the same time. A window alone, such as one
+that was asked for once, makes no series, and leaves no gap before or after it. The time before a series' first window
+and after its last is no gap either. This module knows receipts by what seals say of them, and reads none.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def series_of(entries: Iterable[Entry]) -> list[Series]:
 
 
 class SealedTime:
-    """How far the time of each series is sealed: to the end of its last sealed window, not of a period."""
+    """The time up to which each series is sealed: the end of its last sealed window, not the end of a period."""
 
     def __init__(self, sealed: Iterable[Entry]) -> None:
         self._ends: dict[tuple[ChainName, Format | None], datetime] = {}
@@ -67,9 +67,9 @@ class SealedTime:
                 self._ends[name] = max(entry.window.end, self._ends.get(name, entry.window.end))
 
     def holds(self, chain: ChainName, entry: SealedReceipt) -> bool:
-        """Tell whether a receipt that is in no seal is of time that was sealed before.
+        """Tell whether the window of a receipt that is in no seal begins in time that was sealed before.
 
-        One of a format that was never sealed is, where another format's time was.
+        For a format that was never sealed, the time that another format has sealed counts.
         """
         end = self._ends.get((chain, entry.format), self._ends.get((chain, None)))
         return end is not None and entry.window.start < end

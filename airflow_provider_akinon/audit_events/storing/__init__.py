@@ -1,4 +1,4 @@
-"""How a proved export gets into the archive, beside what is stored there already."""
+"""Stores a proved export in the archive, beside what is stored there already."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stored events of a window beside those that the API gives now, one by one, by their uuids.
+"""Compares the stored events of a window with those that the API gives now, one by one, by their uuids.
 
 Both sides come in the order of timestamp and uuid, so that most events meet as they stream by. Those that do not,
 because they are new, or vanished, or because the source writes their timestamps in another way today, wait in files,
@@ -39,29 +39,30 @@ StoredLine = tuple[bytes, int]
 
 @dataclass(slots=True)
 class Numbers:
-    """How many events were found to be what."""
+    """The numbers of events by the results of their comparison."""
 
     same: int = 0
     user_moved: int = 0
     """Events that differ only in ``user``: what the API knows of the person today."""
     changed: int = 0
     vanished: int = 0
-    """Stored, and no longer returned."""
+    """Events that are stored, and no longer returned."""
     new: int = 0
-    """Returned, and not stored."""
+    """Events that are returned, and not stored."""
     not_compared: int = 0
-    """Of which a field differs in which one side was redacted by another version of the policy."""
+    """Events that could not be compared, as where one side of a differing field was redacted by another version of
+    the policy."""
     new_fields: int = 0
     """Events, whatever else they are, that have undocumented fields which are not stored."""
 
     @property
     def stored(self) -> int:
-        """The events that are stored."""
+        """The number of events that are stored."""
         return self.same + self.user_moved + self.changed + self.vanished + self.not_compared
 
     @property
     def returned(self) -> int:
-        """The stored events that are returned."""
+        """The number of stored events that are returned."""
         return self.stored - self.vanished
 
 
@@ -80,8 +81,8 @@ class Comparison:
     def __init__(self, database: sqlite3.Connection, *, marks: bool) -> None:
         self.numbers = Numbers()
         self.unproved: dict[int, str] = {}
-        """The numbers of the objects of which an event changed, vanished, or could not be compared, each with the
-        uuid of one."""
+        """The objects that have an event that changed, vanished, or could not be compared: by the object's number,
+        the uuid of one such event."""
         self._marks = marks
         self._stored = _Table(database, "stored", 3)
         self._read = _Table(database, "read", 2)
@@ -190,9 +191,9 @@ def comparing(
 
     :param stored: the records of each object, each in the order of timestamp and uuid.
     :param read: the records that the API gives now, in that order.
-    :param recorded: uuid and field of what is recorded already, `VANISHED` in place of the field.
-    :param redact: a newer version of the policy by which the stored records were redacted, which the others were
-        redacted by; None where both have the same.
+    :param recorded: uuid and field of each change that is recorded already; `VANISHED` for a vanished event.
+    :param redact: redacts by the version of the policy that redacted the records that were read; None where it
+        redacted all stored records, too.
     """
     with closing(sqlite3.connect("")) as database:  # a temporary one, on disk
         database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
@@ -209,7 +210,7 @@ def _redacted(lines: Iterable[bytes], redact: Callable[[bytes], bytes] | None) -
 
 
 def _in_order(sides: Sequence[Iterable[bytes]]) -> Iterator[StoredLine]:
-    """Yield the records of all objects in the order of timestamp and uuid; those of a single one are so already."""
+    """Yield the records of all objects in the order of timestamp and uuid; a single object has it already."""
     if len(sides) == 1:
         return zip(sides[0], repeat(0))
     events = heapq.merge(*(_numbered(number, lines) for number, lines in enumerate(sides)))

@@ -1,8 +1,8 @@
-"""How an event differs from its stored record: which fields, and whether the difference means anything.
+"""Compares an event with its stored record: which fields differ, and whether the difference means anything.
 
-The API knows a ``user`` of today, not of the moment of the event, so that the same event is given with another user
-later; only another ``pk`` says that it was another person. Another order of keys, another notation of the same
-instant, and an instant cut to fewer digits are no difference. This module compares records; it knows no archive.
+The API gives the ``user`` as of today, not as of the moment of the event, so the same event may have another ``user``
+later; only another ``pk`` means another person. Another order of keys, another notation of the same instant, and an
+instant cut to fewer digits are no difference. This module compares records; it knows no archive.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _FRACTION = re.compile(r"(?<=:[0-9]{2})\.([0-9]+)")
 
 
 class Verdict(Enum):
-    """What the comparison of an event came to."""
+    """The result of comparing an event."""
 
     SAME = "same"
     USER_MOVED = "user_moved"
@@ -59,7 +59,7 @@ class Compared(NamedTuple):
     fields: tuple[str, ...] = ()
     """The fields that changed, such as ``url`` or ``user.pk``, in alphabetical order."""
     has_new_fields: bool = False
-    """Whether undocumented fields came that are not stored."""
+    """Whether the event now has undocumented fields that are not stored."""
 
 
 SAME = Compared(Verdict.SAME)
@@ -70,8 +70,8 @@ _Value = bytes | msgspec.Raw
 def compare(stored: bytes, now: bytes, *, marks: bool = False) -> Compared:
     """Compare the record of an event that is stored with the one that the API gives now.
 
-    :param marks: leave out fields in which either side has what redaction leaves, as it may have removed more, or
-        less, when the event was stored.
+    :param marks: leave out fields in which either side has a mark of redaction, which may have removed more, or less,
+        when the event was stored.
     """
     if stored == now:
         return SAME
@@ -80,7 +80,7 @@ def compare(stored: bytes, now: bytes, *, marks: bool = False) -> Compared:
     differing = {name for name, raw in before.items() if raw != after.get(name)} | (came & DOCUMENTED)
     verdicts = {name: _verdict(name, before.get(name), after.get(name), marks=marks) for name in differing}
     fields = [_told(name) for name, verdict in verdicts.items() if verdict is Verdict.CHANGED]
-    # What changed says more than what could not be compared, and that more than who the user is now.
+    # A change says more than a field that could not be compared, and that more than what the API knows of the user.
     found = (Verdict.CHANGED, Verdict.NOT_COMPARED, Verdict.USER_MOVED)
     worst = next((verdict for verdict in found if verdict in verdicts.values()), Verdict.SAME)
     return Compared(worst, tuple(sorted(fields)), has_new_fields=not came <= DOCUMENTED)
@@ -100,7 +100,7 @@ def _verdict(name: str, before: _Value | None, after: _Value | None, *, marks: b
 
 
 def _told(name: str) -> str:
-    """Return the name of a changed field. Of a user, only a change of who it is counts."""
+    """Return the name of a changed field. Of ``user``, only a change of the person counts."""
     if name == "user":
         return "user.pk"
     return name if len(name) <= _LONGEST_NAME else _shortened(name)
@@ -118,7 +118,7 @@ def _is_same_json(here: bytes, there: bytes) -> bool:
     if here[:1] != there[:1] or here[:1] not in b'{["':
         return False
     try:
-        # What even Python holds for different is: that is soon seen, and most often so.
+        # Values that even Python finds different do differ: that is the usual case, and soon seen.
         if msgspec.json.decode(here) != msgspec.json.decode(there):
             return False
     except (msgspec.DecodeError, RecursionError):  # as of a lone surrogate
@@ -133,7 +133,7 @@ _is_same_user = lru_cache(maxsize=256)(_is_same_json)
 
 
 def _is_same_instant(here: bytes, there: bytes) -> bool:
-    """Tell whether two timestamps name the same instant, as far as the shorter one says."""
+    """Tell whether two timestamps name the same instant, to the digits of the shorter one."""
     texts = [str(json.loads(text)).upper() for text in (here, there)]  # RFC 3339 allows t and z
     digits = [found[1] if (found := _FRACTION.search(text)) else "" for text in texts]
     least = min(map(len, digits))

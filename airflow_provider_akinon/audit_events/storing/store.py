@@ -1,4 +1,4 @@
-"""The archive in S3: how a proved export gets there, and how changes of stored events are recorded.
+"""Stores a proved export in the archive in S3, and records changes of stored events.
 
 An object is written once, and never replaced. The first export of a window stores its events in one object; a later
 one stores only those whose uuid none of the window's objects holds, in one more object beside it. Each object is
@@ -7,8 +7,8 @@ try finds out what is missing and adds it; of two tries at once, one finds the k
 events are compared with what the API gives now, and what changed or vanished is recorded in a receipt without an
 object. A run that sees nothing new writes nothing.
 
-This module refuses to build on stored bytes that are not those of their receipts, and to write anything where the
-API looks like another account's.
+This module refuses to build on stored bytes that their receipts contradict, and to write anything where the API looks
+like another account's.
 """
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ from airflow_provider_akinon.audit_events.storing.stored_window import (
 )
 
 TAKEN_KEYS = 10
-"""How often another task may have taken the key that was to be written, before this one gives up."""
+"""The number of times that another task may take the key that is to be written, before this task gives up."""
 ANOTHER_ACCOUNT = 10
-"""Stored events of which none is returned, while others are, that show another account."""
+"""The least number of stored events that shows another account, if the API returns none of them, but others."""
 RECORDED_UUIDS = 10_000
-"""Uuids that one receipt records at the most; more go into several."""
+"""The most uuids that one receipt records; more go into several receipts."""
 RECORDED_BYTES = 3_500_000
-"""Bytes of them, likewise: a receipt stays below 4 MiB."""
+"""The most bytes of uuids and names of fields that one receipt records, so that it stays below 4 MiB."""
 
 _BATCH = 500
 
@@ -86,9 +86,9 @@ class Archived:
 
     window: StoredWindow
     numbers: Numbers
-    """How many stored events are returned as they were, and how many are not."""
+    """The numbers of events by the results of their comparison: the same, changed, vanished, new and others."""
     added: int
-    """Events that this export stored."""
+    """The number of events that this export stored."""
     written: bool
     """Whether this export wrote anything."""
 
@@ -108,7 +108,7 @@ class Archived:
 
     @property
     def source_changed(self) -> SourceChanged | None:
-        """What is wrong where the API does not give all stored events as they were."""
+        """The error where the API does not give all stored events as they were; None where it does."""
         numbers = self.numbers
         if not numbers.changed and not numbers.vanished:
             return None
@@ -155,7 +155,7 @@ class _Copy:
     sha256: str
 
     def lines(self, key: str, file_format: Format) -> Iterator[bytes]:
-        """Yield the object's records from the first on; an error of theirs names its ``key``."""
+        """Yield the object's records from the first on; an error in reading them names the object's ``key``."""
         self.file.seek(0)
         with naming_damage(key):
             yield from stored_lines(self.file, file_format)
@@ -163,12 +163,12 @@ class _Copy:
 
 @dataclass(frozen=True, slots=True)
 class _NewObject:
-    """An object that is there, and whose receipt is to be written."""
+    """An object that is stored, and whose receipt is still to be written."""
 
     head: ObjectHead
     stored: StoredObject
     lines: JsonLines
-    """What identifies its events."""
+    """The counts and hashes that identify the object's events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +251,7 @@ class _Task:
             yield comparison
 
     def _require_read_after(self, comparison: Comparison) -> None:
-        """Make sure that this task calls no event vanished or changed that another task stored since this one read.
+        """Make sure that this task calls no event vanished or changed that another task stored after this one read.
 
         :raises ObjectChanged: it would.
         """
@@ -265,7 +265,7 @@ class _Task:
     def _require_account(self, comparison: Comparison) -> None:
         """Make sure that the API is the one that the stored events came from.
 
-        :raises ArchiveError: it gives none of them, and others.
+        :raises ArchiveError: it gives none of the stored events, but others.
         """
         numbers = comparison.numbers
         if numbers.stored >= ANOTHER_ACCOUNT and not numbers.returned and numbers.new:
@@ -276,9 +276,9 @@ class _Task:
             )
 
     def _adopt(self, stored: StoredWindow, copy: _Copy, comparison: Comparison) -> StoredWindow:
-        """Give the last object, which has none, its receipt: a task was killed between the two.
+        """Write the receipt that the last object lacks: a task was killed between writing the two.
 
-        :raises ObjectChanged: the API does not give all of its events as they are.
+        :raises ObjectChanged: the API does not give all of the object's events as they are stored.
         """
         number = len(stored.objects) - 1
         last = stored.objects[number]
@@ -290,7 +290,7 @@ class _Task:
             )
         with closing(self.export.lines()) as read:
             lines = copy.lines(last.key, stored.format)
-            # What the object's metadata say of its content, anybody who may write to the bucket could have said.
+            # Not by the object's metadata: anybody who may write to the bucket could have written them.
             if stored.format is Format.PARQUET:
                 lines = _as_read(lines, read)
             with _drafted(lines, self.export.window, Format.JSONL) as draft:
@@ -306,7 +306,7 @@ class _Task:
             ),
             written,
         )
-        # This task may be killed, too, before it stores them: then this receipt is the last.
+        # This task, too, may be killed before it stores the new events: then this receipt is the last.
         to_come = comparison.numbers.new
         return self._write(stored, self._receipt_of_object(stored, comparison.numbers, new, to_come), last.head)
 
@@ -379,7 +379,7 @@ class _Task:
     def _receipt_of_object(
         self, stored: StoredWindow, numbers: Numbers, new: _NewObject, to_come: int = 0
     ) -> Receipt:
-        """Return the receipt of a new object; ``to_come`` events more are to be stored in another one."""
+        """Return the receipt of a new object; ``to_come`` more events are still to be stored in another object."""
         receipt, lines = self._receipt(stored, numbers), new.lines
         counts = receipt.counts
         return replace(
@@ -454,7 +454,7 @@ def _drafted(lines: Iterator[bytes], window: Window, file_format: Format) -> Ite
 
 
 def _as_read(stored: Iterator[bytes], read: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield stored records, each with its fields in the order of the API's: Parquet does not keep it.
+    """Yield stored records, each with its fields in the API's order, which Parquet does not keep.
 
     Both come in the order of time and uuid.
     """
@@ -470,7 +470,7 @@ def _as_read(stored: Iterator[bytes], read: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _parts(differences: Iterator[Difference]) -> Iterator[list[Difference]]:
-    """Yield differences in as many parts as it takes receipts to record them."""
+    """Yield the differences in parts, each of which fits into one receipt."""
     part: list[Difference] = []
     size = 0
     for each in differences:

@@ -1,8 +1,8 @@
 """A window as the archive holds it: its objects in the order of their numbers, and all of its receipts.
 
-Names, receipts and what S3 says of the objects are read, no object itself. What does not go together is refused: a
-hole in the numbers, a receipt whose object is gone, or a receipt of another window, source, filters, format or
-policy. Nothing is written here.
+This module reads keys, receipts and what S3 says of the objects, but no object itself. It refuses what does not go
+together: a hole in the numbers, a receipt whose object is gone, or a receipt of another window, source, filters,
+format or policy. It writes nothing.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ METADATA_PREFIX = "akinon-"
 
 @dataclass(frozen=True, slots=True)
 class WindowObject:
-    """One of a window's objects, and what its receipts say of it: all the same."""
+    """One of a window's objects, and its receipts, which all say the same of it."""
 
     key: str
     head: ObjectHead
@@ -47,7 +47,7 @@ class WindowObject:
 
     @property
     def described(self) -> StoredObject | None:
-        """What the receipts say of the object, None where there is none."""
+        """The object as its receipts describe it; None where it has no receipt."""
         return next((receipt.object for receipt in self.receipts.values()), None)
 
     @property
@@ -58,13 +58,14 @@ class WindowObject:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the objects of a window go, and which of them were there before the window was read."""
+    """The location of a window's objects, and those of them that were there before the window was read."""
 
     bucket: Bucket
     location: Location
-    """Of the first object."""
+    """The location of the first object."""
     before: frozenset[int]
-    """The numbers of the objects that were there. What another task stores meanwhile, this one may not have read."""
+    """The numbers of the objects that were there. Another task may since have stored events that this one did not
+    read."""
     timezone: str | None
     """The IANA time zone of the date in the key; None where the author gave the whole key."""
 
@@ -82,10 +83,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class StoredWindow:
-    """What the archive holds of a window."""
+    """The objects and receipts that the archive holds of a window."""
 
     location: Location
-    """Of the first object."""
+    """The location of the first object."""
     format: Format
     objects: tuple[WindowObject, ...]
     receipts: WindowReceipts
@@ -137,7 +138,7 @@ class StoredWindow:
         )
 
     def recorded(self, bucket: Bucket) -> Iterator[tuple[str, str]]:
-        """Yield uuid and field of every change that is recorded, `VANISHED` in place of the field.
+        """Yield uuid and field of each recorded change; the field is `VANISHED` where the event has vanished.
 
         The receipts are read again for it, one at a time: together they may hold more than fits into memory.
         """
@@ -149,7 +150,7 @@ class StoredWindow:
                 yield from ((uuid, VANISHED) for uuid in receipt.vanished)
 
     def having(self, head: ObjectHead | None, sha256: str, receipt: Receipt) -> StoredWindow:
-        """Return this with one more receipt, and with its object, of which S3 says ``head``, where it has one."""
+        """Return this window with one more receipt; if that has an object, also with the object and its ``head``."""
         receipts = self.receipts.having(sha256, receipt)
         if receipt.object is None or head is None:
             return replace(self, receipts=receipts)
@@ -249,7 +250,7 @@ def _require_same(key: str, receipt: Receipt, export: Export) -> None:
 
 
 def policy_of(redaction: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return a policy without its version, which comes with an upgrade and makes no other policy."""
+    """Return a policy without its version: an upgrade changes the version, which makes no other policy."""
     return None if redaction is None else {name: value for name, value in redaction.items() if name != "version"}
 
 

@@ -1,8 +1,8 @@
 """The names and the receipts of a window, and the problems with them. No object's bytes are read.
 
-Verifying and sealing judge by the same checks: what one calls wrong the other does not sign. Whatever one key holds,
-or cannot be read, is a problem of that key's window, and of no other. This module refuses to believe a document what
-its key, the seals or the window's other documents contradict.
+Verifying and sealing judge by the same checks: what verifying calls wrong, sealing does not sign. A key whose content
+is wrong, or cannot be read, is a problem of that key's window, and of no other. This module refuses to believe
+anything in a document that its key, the seals or the window's other documents contradict.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ class Held:
     number: int
     entry: SealedReceipt
     is_covered: bool
-    """Whether somebody vouches for the seal: only then the receipt is sealed."""
+    """Whether somebody vouches for the seal; only then does the receipt count as sealed."""
 
 
 @dataclass(slots=True)
 class Names:
-    """What is there of one window, or should be, by names alone."""
+    """The objects and receipts of one window that are there, or should be, by their keys and the seals alone."""
 
     objects: dict[str, int] = field(default_factory=dict)
-    """The keys of its objects that are there, and their bytes."""
+    """The size in bytes of each of the window's objects that are there, by its key."""
     receipts: list[tuple[str, str]] = field(default_factory=list)
     """The receipts that are there: the key of the object that each lies beside, and its SHA-256."""
     held: dict[str, Held] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Names:
 
     @property
     def sealed(self) -> set[str]:
-        """The SHA-256 of the receipts that a seal holds which somebody vouches for."""
+        """The SHA-256 of the receipts in seals that somebody vouches for."""
         return {sha256 for sha256, each in self.held.items() if each.is_covered}
 
     @property
@@ -109,7 +109,7 @@ class Evidence:
         ]
 
     def problem_of_object(self, key: str) -> Problem | None:
-        """Return the problem that the listing shows with an object of the window; None without one."""
+        """Return the problem with an object of the window, as far as the listing shows one; else None."""
         receipts = self.receipts.of_object(key)
         hinders = all(each.entry.object != key for each in self.names.held.values())
         which = which_object(key)
@@ -135,7 +135,7 @@ class Evidence:
         return sorted({*self.names.objects, *self.names.described}, key=lambda key: first_and_number(key)[1])
 
     def holes(self) -> list[Problem]:
-        """Return which of a window's objects are gone without a trace: those whose numbers are left out."""
+        """Return the problem of objects that are gone without a trace, but for a hole in the numbers."""
         numbers = {first_and_number(key)[1] for key in self.objects}
         if not self.names.described or len(numbers) == max(numbers) + 1:
             return []
@@ -185,7 +185,7 @@ def evidence_of(bucket: Bucket, key: str, names: Names) -> Evidence:
 
 
 def entry_of(first: str, sha256: str, receipt: Receipt) -> Entry:
-    """Return what a seal says of a receipt, and in which chain; ``first`` is its window's first object."""
+    """Return the entry of a receipt in a seal, with its chain; ``first`` is the key of its window's first object."""
     key = first if receipt.object is None else receipt.object.key
     sealed = SealedReceipt(receipt=sha256, object=key, format=receipt.format, window=receipt.window)
     return ChainName(receipt.source, receipt.filters), sealed

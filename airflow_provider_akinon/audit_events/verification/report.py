@@ -1,6 +1,7 @@
-"""What verifying an archive finds: of windows, of stretches of time, and of seals, and the report of all of them.
+"""The findings of verifying an archive, about windows, stretches of time and seals, and the report of them all.
 
-Text that was read from the bucket is in findings as it can be shown. This module reads nothing and judges nothing.
+A finding that is written out shows text from the bucket in a harmless form. This module reads nothing and judges
+nothing.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from airflow_provider_akinon.audit_events.model import Window
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found of a window, a stretch of time, or a seal."""
+    """A finding about a window, a stretch of time, or a seal."""
 
     status: Status
     key: str | None = None
-    """Of the object, or of the seal; None for a stretch of time."""
+    """The key of the object or the seal; None for a stretch of time."""
     window: Window | None = None
-    """None where it is not known, or it is not about one."""
+    """The window or stretch of time; None where it is not known, or where the finding is not about one."""
     chain: str | None = None
-    """Source and filters, None where they are not known."""
+    """The chain's source and filters; None where they are not known."""
     details: tuple[str, ...] = ()
-    """What is wrong, in words."""
+    """The reasons for the status, in words; empty for ``OK``."""
 
     def __str__(self) -> str:
         about = " ".join(str(each) for each in (self.window, self.key) if each is not None) or self.chain
@@ -46,18 +47,18 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class ChainState:
-    """A chain of seals, as it was found."""
+    """A chain of seals, as verifying found it."""
 
     chain: str
     number: int
-    """Of the newest seal that counts."""
+    """The number of the newest seal that counts."""
     head: str
-    """The SHA-256 of the newest seal: keep it outside the bucket."""
+    """The SHA-256, in hex, of the newest seal that counts. Keep it outside the bucket."""
     sealed_until: datetime
     signed_by: str | None
-    """The newest seal's public key, in base64."""
+    """The Ed25519 public key that the newest seal names, in base64; None where it is not signed."""
     copy_of: str | None
-    """Where the newest seal was written, where this is a copy of that archive; None where it was here."""
+    """The archive that the newest seal was written to, as an ``s3://`` URL, where this is a copy of it; else None."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the state for XCom and JSON."""
@@ -73,15 +74,15 @@ class ChainState:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What verifying an archive found."""
+    """The result of verifying an archive."""
 
     archive: str
-    """Its bucket and prefix, as an ``s3://`` URL."""
+    """The archive's bucket and prefix, as an ``s3://`` URL."""
     findings: tuple[Finding, ...]
-    """By chain and time."""
+    """The findings, in the order of chain and time."""
     chains: tuple[ChainState, ...]
     bytes_read: int
-    """Of the objects."""
+    """The number of bytes of objects that were read."""
     signatures_checked: bool
 
     @property
@@ -91,7 +92,7 @@ class Report:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many findings there are of each status that there is."""
+        """The number of findings of each status that occurs."""
         numbers = {status.value: sum(each.status is status for each in self.findings) for status in Status}
         return {status: number for status, number in numbers.items() if number}
 
@@ -109,9 +110,10 @@ class Report:
 
 
 class Problem(NamedTuple):
-    """Something that is wrong with a window."""
+    """A problem with a window."""
 
     status: Status
     detail: str
     hinders_sealing: bool = True
-    """False where it is wrong with what a seal holds, or with an object without a receipt, which none will hold."""
+    """False where the problem is with what a seal already holds, or with an object without a receipt, which no seal
+    will hold."""

@@ -1,13 +1,13 @@
-"""Verifying an archive: is it complete, and is every byte what was stored when its window was exported?
+"""Verifies an archive: is it complete, and is every byte as it was stored when its window was exported?
 
 Everything is read again: seals, receipts, and the bytes of the objects. Each window gets one finding, and so does
-each stretch of time that a series leaves out, or covers twice, and each seal that is not what it should be. Whatever
-one key does is said of that key, and all others are still looked at. Neither Akinon's API nor Airflow is asked;
-public keys and a head that was kept elsewhere come from whoever asks. This module changes nothing, calls nothing
-right that it has not read, and lets nothing that no seal holds decide what it looks at.
+each stretch of time that a series leaves out, or covers twice, and each seal that is not what it should be. A problem
+with one key is reported for that key, and all others are still looked at. Neither Akinon's API nor Airflow is asked;
+the caller gives public keys and heads that were kept elsewhere. This module changes nothing, calls nothing right that
+it has not read, and lets nothing that is in no seal decide what it looks at.
 
-What no verification can show is what happened before a receipt was sealed, and after the newest seal without its
-head.
+No verification can show what happened before a receipt was sealed, nor, without the newest seal's head, what happened
+after that seal.
 """
 
 from __future__ import annotations
@@ -60,20 +60,21 @@ from airflow_provider_akinon.audit_events.verification.report import ChainState,
 _BATCH = 500
 
 Progress = Callable[[int, int], None]
-"""Told how many windows were read, of how many."""
+"""A function that is called with the number of windows read so far, and of all windows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the archive has to be compared with, from outside the bucket."""
+    """The facts from outside the bucket that the archive is compared with."""
 
     start: datetime | None = None
-    """Only windows that end after it, and time from it on; None for all. ``end`` likewise."""
+    """The start of the time to verify, aware: only windows that end after it; None for all. ``end`` likewise."""
     end: datetime | None = None
     public_keys: Sequence[PublicKey] = ()
-    """One of them has to have signed the newest seal; none where signatures are not to be checked."""
+    """Ed25519 public keys, one of which must have signed the newest seal; empty to check no signatures."""
     known_heads: Sequence[str] = ()
-    """SHA-256s of seals that have to be there. What neither they nor signatures cover does not count as sealed."""
+    """The SHA-256 of seals that must be there. A seal that neither they nor signatures cover does not count, where
+    either is given."""
 
     def __post_init__(self) -> None:
         if self.start is not None and self.end is not None:
@@ -135,12 +136,12 @@ def _sealed(chains: Iterable[SealChain]) -> Iterator[Entry]:
 
 @dataclass(frozen=True, slots=True)
 class _Checked:
-    """What was found at one window's keys."""
+    """The result of checking one window's keys."""
 
     finding: Finding | None
-    """None where the window is not asked for."""
+    """The finding; None where the window is not asked for."""
     entries: list[Entry]
-    """Its known receipts; those in seals come first."""
+    """The window's known receipts; those in seals come first."""
     bytes_read: int = 0
 
 
@@ -153,7 +154,7 @@ class _Checker:
         self._sealed = sealed
         self._expected = expected
         self.keys = list(names)
-        """Of the first object of every window that is there, or should be."""
+        """The key of the first object of each window that is there, or should be."""
 
     def check(self, key: str) -> _Checked:
         """Return the findings of the window whose first object is ``key``."""
@@ -169,12 +170,12 @@ class _Checker:
         of_objects, bytes_read = self._objects(evidence)
         problems += of_objects
         problems += self._seals(evidence, is_right=not problems)
-        # What was altered is the worst of several.
+        # Of several problems, an alteration is the worst.
         status = min((each.status for each in problems), key=_BY_WEIGHT.index, default=Status.OK)
         chain, entry = entries[0] if entries else (None, None)
         finding = Finding(
             status,
-            # What looks like late events of a window of which nothing tells has no name but its own.
+            # An object that looks like late events, of a window that nothing else tells of, has only its own key.
             key if names.described or key in names.objects else min(names.objects),
             None if entry is None else entry.window,
             None if chain is None else str(chain),
@@ -230,7 +231,8 @@ class _Checker:
                     copy.seek(0)
                     first = next(iter(receipts.values()))
                     with naming_damage(key):
-                        # One more shows that there are more; what unpacks without end is not unpacked to its end.
+                        # One line too many is enough to show a surplus: what unpacks without end is not unpacked to
+                        # its end.
                         number = uuids.add(islice(stored_lines(copy, first.format), first.counts.lines + 1))
                     if number != first.counts.lines:
                         detail = f"{which} has other than the {first.counts.lines} events of its receipt"
@@ -240,7 +242,7 @@ class _Checker:
         return problems, size
 
     def _seals(self, evidence: Evidence, *, is_right: bool) -> list[Problem]:
-        """Return what is to be said of receipts that no seal holds for which somebody vouches."""
+        """Return the problems of receipts that are in no seal that somebody vouches for."""
         names, problems = evidence.names, []
         for sha256 in names.unsealed:
             receipt = evidence.receipts.receipts.get(sha256)
@@ -281,7 +283,7 @@ class _Uuids:
         while batch := list(islice(lines, _BATCH)):
             uuids = [event.uuid.encode() for event in parse_events(batch)]
             self._sum = added_sums(self._sum, uuids_sum(uuids))
-            # In hex, as whoever wrote the object may have put anything there.
+            # In hex, since whoever wrote the object may have put anything there.
             self._distinct.add(uuid.hex().encode() for uuid in uuids)
             number += len(uuids)
         return number
@@ -310,7 +312,7 @@ _BY_WEIGHT = (
 
 
 def _of_time(entries: Sequence[Entry], expected: Expected) -> Iterator[Finding]:
-    """Yield the stretches of time that the windows of a series leave out, or cover twice."""
+    """Yield the findings of the stretches of time that the windows of a series leave out, or cover twice."""
     for series in series_of(entries):
         name = str(series.chain)
         for stretch in series.gaps(expected.start, expected.end):
@@ -321,7 +323,7 @@ def _of_time(entries: Sequence[Entry], expected: Expected) -> Iterator[Finding]:
 
 
 def _of_seals(prefix: str, chains: Mapping[str, SealChain], expected: Expected) -> Iterator[Finding]:
-    """Yield what is wrong with the seals."""
+    """Yield the findings of what is wrong with the seals."""
     for folder, chain in chains.items():
         for problem in chain.problems:
             yield Finding(problem.status, problem.key, None, str(chain.name or folder), (problem.detail,))
@@ -334,7 +336,7 @@ def _of_seals(prefix: str, chains: Mapping[str, SealChain], expected: Expected) 
 
 
 def _of_listed(prefix: str, chain: SealChain, chains: Mapping[str, SealChain]) -> Iterator[Finding]:
-    """Yield which chains are not there that the newest seal of this one names."""
+    """Yield a finding for each chain that this chain's newest seal names, and that is not there as named."""
     newest = chain.newest_covered
     for listed in newest.chains if newest else ():
         name = listed.name
