@@ -4,18 +4,20 @@ The flow is one way: ``window → pages → proved events → less what is store
 seal``. A room for each part of it; outside a room, only what its face names is used:
 
 - `model`: the words that all others use. Windows, filters, sources, formats, events.
-- `redaction`: what is removed from a record.
+- `redaction`: removes credentials from records, and whatever else the user names.
 - `api`: the connection's settings, and the one client that sends HTTP.
 - `formats`: events as bytes, and back.
 - `export`: a window read exactly, with the proof.
-- `archive`: what lies in the bucket. All grammar of keys is in its ``layout``.
-- `storing`: how an export gets into the archive, beside what is there.
+- `archive`: keys, objects and receipts in the bucket. The grammar of all keys is in its ``layout``.
+- `storing`: puts an export into the archive, beside what is there.
 - `seals`: keys, documents and chains of seals.
-- `verification`: whether the archive is what was stored. It knows neither the API nor what writes.
-- `sealing`: new seals, for what verification finds right.
-- `reconciling`: stored windows beside what the API says of them now.
-- `watching`: waiting for events.
-- `errors`: what can go wrong. `foreign_text`: how to show what others wrote. `in_threads`: several things at a time.
+- `verification`: checks whether the archive is still what was stored. It knows neither the API nor the code that
+  writes.
+- `sealing`: adds new seals, for what verification finds right.
+- `reconciling`: compares stored windows with what the API says of them now.
+- `watching`: waits for windows and for new events.
+- `errors`: every error that is raised on purpose. `foreign_text`: shows text that others wrote. `in_threads`: makes
+  several calls at a time.
 
 Nothing here imports Airflow; the shells around it live in `hooks`, `transfers`, `operators`, `sensors`, `triggers`.
 """

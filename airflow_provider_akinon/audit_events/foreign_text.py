@@ -1,8 +1,8 @@
-"""How text that others wrote is shown in a message: on one line, harmless, and not longer than it may be.
+"""Shows text that others wrote in messages: on one line, harmless, and no longer than allowed.
 
-What the API answers and what lies in a bucket can hold line breaks that forge a line of a log, escapes that move a
-terminal's cursor, and marks that turn the direction of what is read. This module refuses to judge the text, and to
-remove anything from it but by the cut; it knows no secret.
+Answers of the API and anything in a bucket can hold line breaks that forge a line of a log, escapes that move a
+terminal's cursor, and marks that turn the direction of reading. This module refuses to judge the text, and to remove
+anything from it, except that it cuts long text; it knows no secret.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ from __future__ import annotations
 import unicodedata
 
 MOST = 200
-"""Characters that text is cut to where nobody says how many."""
+"""The length in characters that text is cut to by default."""
 
 _ESCAPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _CUT = "…"
 
 
 def shown(text: str, most: int | None = MOST) -> str:
-    r"""Return ``text`` for a message: what does not print is escaped as ``\x1b``, and all is at most ``most`` long.
+    r"""Return ``text`` for a message: with escapes such as ``\x1b`` for what does not print, and at most ``most``
+    long.
 
-    Escaped is every control, format, surrogate, private and unassigned character, and every separator of lines and
-    paragraphs; a backslash stays a backslash. What is cut ends with ``…``. None cuts nothing.
+    It escapes every control, format, surrogate, private and unassigned character, and every separator of lines and
+    paragraphs; a backslash stays a backslash. A text that was cut ends with ``…``. With None, nothing is cut.
     """
     if most is None:
         return "".join(map(_escaped, text))

@@ -1,8 +1,9 @@
-"""The same call for many values, some at a time, by threads that nobody waits for.
+"""Makes the same call for many values, some at a time, in threads that nobody waits for.
 
-Whoever is interrupted, by a task's timeout or a kill, leaves at once, and the process ends at once: an executor would
-wait for each thread, and for the requests and pauses between them that it is at. A thread that is left behind ends
-with its call, and begins no other. This module never drops an error: it is raised where its result was due.
+A caller that is interrupted, by a task's timeout or a kill, leaves at once, and the process can end at once: an
+executor would wait for each thread, with the requests and pauses that it is at. A thread that is left behind ends
+with its call, and begins no other. This module never drops an error: an error is raised where the result of its call
+was due.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 THREADS = 8
-"""Calls at a time, each a request to S3, or a few in a row."""
+"""The number of calls at a time; each call is a request to S3, or a few in a row."""
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")
@@ -27,8 +28,8 @@ def in_threads(
 ) -> Iterator[Iterator[Result]]:
     """Give the results of ``call`` for each of ``values``, in their order, and no further calls after the ``with``.
 
-    :param name: what the threads' names begin with.
-    :param threads: how many calls at a time, at most.
+    :param name: the beginning of the threads' names.
+    :param threads: the most calls at a time.
     """
     calls = deque((Future[Result](), value) for value in values)
     due = deque(future for future, _ in calls)

@@ -1,4 +1,4 @@
-"""What to change where the API refuses a request: the same words in a task's error and in the form's Test.
+"""Says what to change where the API refuses a request, in the same words for a task's error and for the form's Test.
 
 This module refuses to guess beyond what the status and the connection tell, and shows no value that may be secret.
 """

@@ -1,4 +1,4 @@
-"""The Audit Events API: one client, which asks by its `transport`, and says what an answer means.
+"""The client of the Audit Events API: it sends requests by its `transport`, and interprets the answers.
 
 Two endpoints, as Akinon's "Audit Events" document shows them, below ``/api/v1/remote/{remote_id}/data-warehouse/`` of
 Omnitron's host or ``/api/v1/data-warehouse/`` of a Commerce host:
@@ -6,12 +6,12 @@ Omnitron's host or ``/api/v1/data-warehouse/`` of a Commerce host:
 - ``GET …/audit-events/``: a page of events, and the ``count`` of all that match;
 - ``GET …/audit-events/{uuid}/``: one event.
 
-What passes (no answer, 429, 5xx, an answer that is not the API's) is tried again within bounds; what does not
-(the API's own 4xx, an untrusted certificate) fails at once. A 4xx that is not the API's own is the page of an edge:
-it passes once the API has answered, and before, it is what answers at this host, for good. The client refuses to
-follow the ``next`` and ``previous`` of an answer, or a redirect to another origin: either would hand the key to
-whoever stands there. It trusts nothing that an answer says: its errors show what the API wrote without the key, on
-one line, and cut.
+A request that fails in a way that may pass (no answer, 429, 5xx, an answer that is not the API's) is tried again
+within bounds; any other failure (the API's own 4xx, an untrusted certificate) is raised at once. A 4xx that is not
+the API's own comes from an edge before the API: once the API has answered, it is held to pass; before that, to be
+permanent, since something else answers at this host. The client refuses to follow the ``next`` and ``previous`` of an
+answer, or a redirect to another origin: either would hand the key to whoever stands there. It trusts nothing that an
+answer says: its errors show the API's text on one line, cut, and without the key.
 """
 
 from __future__ import annotations
@@ -61,11 +61,13 @@ from airflow_provider_akinon.audit_events.model import Filters, Window, format_i
 ATTEMPTS = 7
 """Tries of one request before it fails; with the waits between them about half a minute."""
 LONGEST_RETRY_AFTER = 300.0
-"""Seconds; an API that asks for a longer pause gets it from Airflow's retry, which frees the worker."""
+"""The longest pause, in seconds, that is waited for here; a longer one is left to Airflow's retry, which frees the
+worker."""
 MOST_RETRY_AFTER = 86_400.0
-"""Seconds; a longer pause that an API asks for is told as this one."""
+"""The longest pause, in seconds, that an error reports; a longer one that the API asks for is reported as this
+one."""
 PUSH_BACK = 1.0
-"""Seconds to pause where the API says that it is too much, and not for how long."""
+"""Seconds to pause where the API asks to slow down and does not say for how long."""
 
 INTEGER_PARAMETERS = ("content_type", "object_id", "user", "limit", "page")
 TIME_PARAMETERS = ("timestamp", "timestamp__gt", "timestamp__gte", "timestamp__lt", "timestamp__lte")
@@ -77,7 +79,7 @@ _LONGEST_LOCATION = 2000
 
 _MOST_DETAIL = 500
 _MOST_PARSED = 1 << 20
-"""Bytes of a refusal that are looked into for the API's message: as JSON, they may take twenty times as much."""
+"""The most bytes of a refusal that is searched for the API's message: as JSON, they may take twenty times as much."""
 
 T = TypeVar("T")
 
@@ -85,12 +87,13 @@ T = TypeVar("T")
 class AuditEventsApi:
     """A client of one API and account. Safe to share between threads; close it, or use it in a ``with``.
 
-    ``attempts`` bounds the tries of one request; ``clock`` is what it waits by, the module ``time``.
+    ``attempts`` bounds the tries of one request; ``clock`` is the clock that it waits by, the module ``time`` by
+    default.
     """
 
     has_answered: bool
-    """Whether the API itself has answered in this task, through this client or, as its owner says, another one: it is
-    there, and an edge that stands before it may refuse for a while."""
+    """Whether the API itself has answered in this task, through this client or, as its owner says, through another
+    one. If it has, a refusal by an edge before it may pass."""
 
     def __init__(self, settings: Settings, *, attempts: int = ATTEMPTS, clock: Clock = time) -> None:
         self.settings = settings
@@ -259,7 +262,7 @@ class AuditEventsApi:
 
 
 def _detail(body: bytes) -> str | None:
-    """Return the API's own message, shortened; None where the body is not JSON as the API refuses with."""
+    """Return the API's own message, shortened; None where the body is not JSON as the API writes refusals."""
     try:
         answer = json.loads(without_mark(body) if len(body) <= _MOST_PARSED else b"")
         # A number or a word of plain text would be JSON too.

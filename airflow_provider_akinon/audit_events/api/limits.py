@@ -1,8 +1,9 @@
-"""What one request may take, however the API answers: seconds from its start to the end of its answer, and bytes.
+"""Limits one request, however the API answers: in seconds from its start to the end of its answer, and in bytes.
 
-The deadline holds for all of it: connection, status lines, headers, body, and redirects, as each read gives the
-socket no more than what is left. A byte now and then does not keep a worker, nor does an answer without end, nor a
-small one that unpacks to a large one: what is too much is not read, and not unpacked. This module sends nothing.
+The deadline holds for all of it: connection, status lines, headers, body, and redirects, since each read gives the
+socket no more time than is left. So no API can hold up a worker with a byte now and then, an answer without end, or a
+small answer that unpacks to a large one: what exceeds the limits is neither read nor unpacked. This module sends
+nothing.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from airflow_provider_akinon.audit_events.errors import ProtocolError, Unreachab
 from airflow_provider_akinon.audit_events.model import MOST_BYTES
 
 MOST_HEADER_BYTES = 128 * 1024
-"""Bytes of all headers and status lines of a request, with what comes before its answer and what redirects it."""
+"""The most bytes of all headers and status lines in a request, with those of redirects and of interim answers."""
 
 PIECE = 1 << 20
-"""Bytes of an answer that are read, or unpacked, at a time."""
+"""The bytes of an answer that are read, or unpacked, at a time."""
 
 
 class Limits:
-    """What is left of one request's time and bytes. ``now`` gives seconds that only grow."""
+    """The time and bytes that one request has left. ``now`` gives seconds that only grow."""
 
     def __init__(self, base_url: str, timeout: float, now: Callable[[], float]) -> None:
         self._base_url = base_url
@@ -84,7 +85,7 @@ class Limits:
                 raise self._too_large()
             if piece:
                 body.append(piece)
-            self.seconds()  # nothing may come of much, too
+            self.seconds()  # much may unpack to nothing, so look at the time here, too
         return b"".join(body)
 
     def _too_large(self) -> ProtocolError:
@@ -95,7 +96,7 @@ class Limits:
 
 
 class Source(Protocol):
-    """What of a socket is used here."""
+    """The part of a socket that this module uses."""
 
     def settimeout(self, value: float | None, /) -> None:
         """Let each call wait for at most so many seconds."""

@@ -1,4 +1,4 @@
-"""How fast requests may go to one API: how many at a time, how many a second, and not at all while it says so.
+"""Limits the requests to one API: how many at a time, how many a second, and none while the API asks for a pause.
 
 All clients of an API and key in a process share one pace, so that its limits hold for the process. When the API
 pushes back, every thread pauses, and half as many requests go at a time from then on; each answer lets the number
@@ -20,7 +20,7 @@ GROWTH = 0.05
 
 
 class Clock(Protocol):
-    """What of the module ``time`` is used here; tests bring a clock of their own."""
+    """The part of the module ``time`` that is used here; tests bring a clock of their own."""
 
     def monotonic(self) -> float:
         """Return seconds that only grow."""

@@ -1,8 +1,8 @@
-"""Pages and records as answers of the API hold them, on one line each, checked against what was asked for.
+"""Reads pages and records from answers of the API, each on one line, and checks them against what was asked for.
 
-Only white space between tokens goes. Each record is checked, since an API of this kind ignores a parameter that it
-does not know. This module refuses counts that are none, and records whose ``uuid`` is no UUID of 36 characters. A
-record that cannot be read is named, as far as it says who it is.
+Only white space between tokens is removed. Each record is checked, since an API of this kind ignores a parameter that
+it does not know. This module refuses counts that are no numbers of events, and records whose ``uuid`` is no UUID of
+36 characters. The error of a record that cannot be read gives its uuid and timestamp, where it has them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from airflow_provider_akinon.audit_events.model import (
 )
 
 MOST_EVENTS = 2**53
-"""The highest count that is one: beyond it, not every reader of JSON tells two of them apart."""
+"""The highest count that is accepted: beyond it, not every reader of JSON tells two numbers apart."""
 
 _UUID = re.compile(UUID)
 
@@ -48,7 +48,7 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class _Identified(msgspec.Struct, frozen=True):
-    """A record that is as long as one has to be."""
+    """A record whose uuid, and so the record itself, has at least the length that it needs."""
 
     uuid: Annotated[str, msgspec.Meta(min_length=36)]
 
@@ -67,7 +67,7 @@ def parse_page(body: bytes) -> Page:
     """Return the page that an answer's body holds.
 
     :raises msgspec.DecodeError: it is not the API's JSON.
-    :raises UnicodeDecodeError: it is not UTF-8, which the decoder does not look at in what it skips.
+    :raises UnicodeDecodeError: it is not UTF-8, which the decoder does not check in parts that it skips.
     :raises UnreadableRecord: it is whole, and one of its records is not JSON, or nested too deeply.
     """
     page = _compacted(body, is_page=True)
@@ -129,7 +129,7 @@ _MOST_FILTERED = 64 * 1024
 def parse_requested_events(page: Page, window: Window, filters: Filters, unit: timedelta = MINUTE) -> list[Event]:
     """Return the events of a page, each checked against what was asked for.
 
-    :param unit: the most that the API may have cut the times by that it shows.
+    :param unit: the most by which the API may have cut the times that it shows.
 
     :raises ProtocolError: see `parse_event`; or a uuid is not a UUID in its usual form.
     :raises UnrequestedEvent: one lies outside ``window``, or does not match ``filters``.

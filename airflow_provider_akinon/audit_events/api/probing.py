@@ -1,7 +1,7 @@
-"""A look at an account's API by a few small requests: does it do all that this package takes for granted?
+"""Looks at an account's API by a few small requests: does it do all that this package relies on?
 
-It reads only, waits between two requests, and makes at most `MOST_REQUESTS` of them. What it finds holds numbers,
-names of fields and statuses, and neither a value of an event nor the key: it may go into a bug report. This module
+It reads only, waits between two requests, and makes at most `MOST_REQUESTS` of them. Its findings hold numbers, names
+of fields and statuses, and neither a value of an event nor the key: they may go into a bug report. This module
 refuses to judge an account as a whole; each line says what follows for the export.
 """
 
@@ -33,25 +33,25 @@ _Shown = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What was found about one thing."""
+    """A finding about one thing."""
 
     about: str
     found: str
     follows: str
-    """What it means for the export."""
+    """The consequence for the export."""
     is_bad: bool = False
-    """Whether an export can fail of it."""
+    """Whether an export can fail because of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeReport:
-    """What a probe found, and how many requests it made."""
+    """The findings of a probe, and the number of requests that it made."""
 
     lines: list[Line]
     requests: int
 
     def as_dict(self) -> dict[str, Any]:
-        """Return them as JSON takes them."""
+        """Return the report as JSON takes it."""
         return asdict(self)
 
 
@@ -173,7 +173,7 @@ class _Look:
             yield Line("next", f"points to {'the same' if same else 'another'} origin", "it is never followed")
 
     def old(self) -> Iterator[Line]:
-        """Find the oldest events, and whether they are."""
+        """Find the oldest events, and see whether the API sorts by time."""
         self._oldest = self._list(sort="timestamp", limit=_SAMPLE)["results"]
         up, down = _times(self._oldest), _times(self._newest)
         heeded = up == sorted(up) and down == sorted(down, reverse=True) and (len(up) < 2 or up[0] <= down[-1])
@@ -225,7 +225,7 @@ class _Look:
         )
 
     def time_filters(self) -> Iterator[Line]:
-        """See whether each filter of the time counts what it should: below and above an instant are all."""
+        """See whether each filter of the time counts what it should: below and above an instant lie all events."""
         if not self._newest:
             return
         instant = _times(self._newest)[len(self._newest) // 2]

@@ -1,4 +1,4 @@
-"""What reading needs of an API; `client.AuditEventsApi` has it, and so has whatever stands in for one."""
+"""The protocol that reading needs of an API: `client.AuditEventsApi` has it, and so has any stand-in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_provider_akinon.audit_events.model import Filters, Window
 
 
 class PagesOfEvents(Protocol):
-    """Pages of events, and counts."""
+    """An API that gives pages of events, and counts."""
 
     settings: Settings
 

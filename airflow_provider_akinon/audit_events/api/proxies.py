@@ -1,7 +1,7 @@
-"""The proxies of a connection, or of the environment: what is wrong with one, and what of it is secret.
+"""Checks the proxies of a connection or of the environment, and finds the secrets in their URLs.
 
-A proxy's URL is read as the HTTP library reads it, before anything is sent. What is wrong is said without showing any
-of the URL, since a password with a stray ``/`` or ``@`` lands in another part of it. This module sends nothing, and
+A proxy's URL is read as the HTTP library reads it, before anything is sent. Problems are told without showing any of
+the URL, since a password with a stray ``/`` or ``@`` lands in another part of it. This module sends nothing, and
 chooses no proxy by itself: `requests` does.
 """
 
@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from urllib3.util import Url, parse_url
 
 EXAMPLE = '{"https": "http://proxy.example.com:3128"}'
-"""How the field is written."""
+"""An example of the connection's field ``proxies``."""
 
 _KEYS = re.compile(r"(?:https?|all)(?:://[^/\s]+)?|no_proxy")
 _SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
@@ -39,7 +39,7 @@ def problem_of_all(proxies: Mapping[str, str]) -> str | None:
 
 
 def problem_of_proxy(url: str) -> str | None:
-    """Return why the client cannot use a proxy, None where it can. Nothing of ``url`` is in it."""
+    """Return why the client cannot use a proxy, None where it can. The text shows nothing of ``url``."""
     from requests.utils import get_auth_from_url, prepend_scheme_if_needed  # verifying has no use for it
 
     try:

@@ -1,10 +1,10 @@
-"""A secret stays out of every error, in whatever form the API or a library writes it.
+"""Keeps secrets out of every error, in whatever form the API or a library writes them.
 
 The secrets are the API key, a proxy's password and the values of secret headers; each is called a key here. An API
 that quotes the request, by mistake or on purpose, may write one anywhere: plain, escaped for a URL, for JSON or by
-Python, in hex, or in Base64, alone or as part of a longer text. What an error says is searched for all of these, in
-one place: where it leaves the client or the export, with everything that is behind it left behind. This module
-refuses to guess other disguises; it reads no records, which are stored as they came.
+Python, in hex, or in Base64, alone or as part of a longer text. The text of an error is searched for all of these
+forms in one place, where the error leaves the client or the export; the errors that caused it are left behind there.
+This module refuses to guess other disguises; it reads no records, which are stored as they came.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from urllib.parse import quote, quote_plus
 from airflow_provider_akinon.audit_events.errors import AkinonError
 
 INSTEAD = "***"
-"""What stands where the key stood."""
+"""The text that replaces a key."""
 
 _SHORT = 8
-"""Characters below which a key is only found where it stands alone: any text holds a letter or two by chance."""
+"""A key of fewer characters is only found where it stands alone: any text holds a letter or two by chance."""
 _LEAST_BEGINNING = 4
-"""Characters of a key whose rest was cut off that are still removed."""
+"""The least number of characters of a cut-off key that are still removed."""
 _CUT = "…"
 _BROKEN_ESCAPE = re.compile(r"[\\%xu0-9a-f]{1,8}", re.IGNORECASE)
 
@@ -42,9 +42,9 @@ class Secrets(tuple[str, ...]):
 
 @contextmanager
 def keeping_secret(*keys: str) -> Iterator[None]:
-    """Let errors of this package pass only without ``keys``, and without the errors behind them.
+    """Take ``keys`` out of this package's errors, and leave behind the errors that caused them.
 
-    Those are of other libraries, and hold what the API sent.
+    The causes come from other libraries, and hold what the API sent.
     """
     try:
         yield
@@ -74,7 +74,7 @@ def without_key(text: str, key: str) -> str:
 
 
 def derived_forms(key: str) -> list[str]:
-    """Return the forms of ``key`` that a log's masking, which looks for whole texts, has to know, itself first."""
+    """Return the forms of ``key``, itself first, that a log's masking has to know, since it looks for whole texts."""
     forms = [
         key,
         quote(key),
@@ -91,14 +91,14 @@ def derived_forms(key: str) -> list[str]:
 
 def _without_keys(value: Any, keys: tuple[str, ...]) -> Any:
     if isinstance(value, str):
-        # One may stand inside another, whose rest would stay.
+        # The longest first: a key may stand inside another, whose rest would stay.
         for key in sorted(keys, key=len, reverse=True):
             value = without_key(value, key)
     return value
 
 
 def _beginning(text: str, end: int, units: list[re.Pattern[str]]) -> int:
-    """Return where the beginning of a form starts that the text was cut in at ``end``; ``end`` where none does."""
+    """Return where a form starts that was cut off at ``end``; ``end`` itself where none was."""
     for start in range(max(0, end - 8 * len(units)), end):
         place = start
         for number, unit in enumerate(units):
@@ -116,13 +116,13 @@ def _beginning(text: str, end: int, units: list[re.Pattern[str]]) -> int:
 
 @lru_cache(maxsize=64)
 def _forms(key: str) -> list[tuple[re.Pattern[str], list[re.Pattern[str]]]]:
-    """Return each form as a pattern of it all, and as those of its parts."""
+    """Return each form as a pattern of the whole form, and as the patterns of its parts."""
     plain = [_unit(character) for character in key]
     if len(key) < _SHORT:
         return [_form(plain, r"(?<![A-Za-z0-9])%s(?![A-Za-z0-9])")]
     forms = [_form(plain, "%s"), _form([f"{byte:02x}" for byte in key.encode()], "%s")]
-    # Three bytes become four characters: what a text looks like depends on how many stand before it. Those at its
-    # edges depend on what these are, so they are not looked for; those behind are removed all the same.
+    # Three bytes become four characters, so the form depends on how many bytes stand before the key. The characters
+    # at its edges also depend on the bytes beside it, so they are not looked for, but are removed all the same.
     for before in range(3):
         coded = base64.b64encode(bytes(before) + key.encode()).decode().rstrip("=")
         inner = coded[(8 * before + 5) // 6 : 8 * (before + len(key)) // 6]

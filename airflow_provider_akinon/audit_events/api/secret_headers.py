@@ -1,7 +1,7 @@
-"""Further HTTP headers of a connection, such as a WAF in front of the API wants: which may be sent.
+"""Checks which further HTTP headers of a connection may be sent, such as those that a WAF before the API wants.
 
-Every value is taken for a secret. This module refuses what would change what is asked, or how it is answered, and
-what no header may hold; nothing of a value is in what it says.
+Every value is taken for a secret. This module refuses headers that would change what is asked, or how it is answered,
+and characters that no header may hold; its messages show nothing of a value.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 
 EXAMPLE = '{"X-WAF-Token": "…"}'
-"""How the field is written."""
+"""An example of the connection's field ``secret_headers``."""
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")

@@ -1,4 +1,4 @@
-"""What the client must know of an API and an account, read from the fields of a connection.
+"""The settings that the client needs for an API and an account, read from the fields of a connection.
 
 All wrong fields are reported at once, each with its name, its value and what to write instead. Unknown extras
 are refused: a misspelt ``verify`` must not fall back to a default in silence. This module refuses to send the
@@ -28,14 +28,14 @@ from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.audit_events.model import ADDRESS_OF_A_HOST, NAME_OF_A_HOST, Source
 
 _HOSTNAME = re.compile(f"{NAME_OF_A_HOST}|{ADDRESS_OF_A_HOST}")
-# Of a word shorter than five characters, such as "none", Airflow 3 warns in every task; so there is a longer one.
+# Airflow 3 warns in every task of a word shorter than five characters, such as "none"; so there is a longer one.
 BARE_KEY = ("", "none", "bare-key")
-"""What ``auth_scheme`` says where the key stands alone. Airflow's forms drop a field that is left empty."""
+"""The values of ``auth_scheme`` that send the key alone. Airflow's forms drop a field that is left empty."""
 NO_REMOTE_ID = ("none", "no-remote-id")
-"""What ``remote_id`` says where the API's path has none. An empty field is not it: clearing one must not switch the
-account."""
+"""The values of ``remote_id`` for an API without an id in its path. An empty field is not one of them: clearing the
+field must not switch the account."""
 FORM_PREFIX = "extra__akinon__"
-"""Test of Airflow 2's form sends each field of the extra twice: by its name, and by its name with this before it."""
+"""The prefix of names in Airflow 2's form: its Test sends each field of the extra twice, with it and without."""
 
 
 _RemoteId = Annotated[int, Meta(ge=0)]
@@ -166,7 +166,7 @@ class Settings:
 
     @property
     def source(self) -> Source:
-        """Where the events come from."""
+        """The source of the events."""
         return Source(host=self.host, remote_id=self.extra.remote_id)
 
     @property
@@ -270,7 +270,7 @@ def _convert(name: str, value: object, wanted: Any) -> Any:
 
 
 def problem_of_bundle(path: str) -> str | None:
-    """Return why a file or folder gives no CA certificates, None where it does. The path is not in it."""
+    """Return why a file or folder gives no CA certificates, None where it does. The text does not show the path."""
     try:
         # Not a Path's own: it raises where a name is too long, with the name, which may be a key.
         folder = os.path.isdir(path)  # noqa: PTH112
@@ -285,17 +285,17 @@ def problem_of_bundle(path: str) -> str | None:
 
 
 _EXAMPLES = {"proxies": EXAMPLE, "secret_headers": EXAMPLE_OF_HEADERS}
-"""How the fields are written that may come as JSON in text, by their names."""
+"""Examples of the fields that may come as JSON in text, by the fields' names."""
 _CHECKS: Mapping[str, Callable[[Any], str | None]] = {
     "proxies": problem_of_all,
     "secret_headers": problem_of_headers,
     "verify": problem_of_bundle,
 }
-"""What the type of a field does not tell, by its name."""
+"""The checks of a field beyond its type, by the field's name; each returns the problem, or None."""
 
 
 def _kind(value: object) -> str:
-    """Return what sort of value a field has, for errors: it may be a key that was typed into the wrong field."""
+    """Return the sort of a field's value, for errors: the value may be a key that was typed into the wrong field."""
     if isinstance(value, str):
         return f"text, {len(value)} long"
     if isinstance(value, bool):
@@ -314,7 +314,7 @@ def _from_json(text: str) -> object:
 
 
 def _parse_host(host: str | None, port: int | None, *, allow_http: bool) -> tuple[str, list[str]]:
-    """Return the origin that Host and Port name, no text where Host names none, and what is wrong with them."""
+    """Return the origin that Host and Port name, empty where Host names none, and the problems with them."""
     text = (host or "").strip()
     problem = _problem_of_text(text)
     url = None if problem else _split(text)
@@ -354,7 +354,7 @@ def _no_host(text: str) -> str:
 def _split(text: str) -> SplitResult | None:
     """Return the parts of Host, with https where it names no scheme; None where it is no URL."""
     scheme, _, rest = text.rpartition("://")
-    # As Airflow takes it out of a connection's URI.
+    # Airflow takes an IPv6 address out of a connection's URI without its brackets.
     if _is_ipv6(rest.rstrip("/")):
         rest = f"[{rest.rstrip('/')}]"
     try:

@@ -1,4 +1,4 @@
-"""The way to the API over HTTP: the only module that sends.
+"""Sends requests to the API over HTTP; no other module sends any.
 
 A request is a GET with the connection's headers. `requests` knows about proxies, certificates and the environment, so
 a subclass of its adapter makes the pool of connections, by the methods that it has for subclasses. The pool alone
@@ -6,8 +6,8 @@ sends: a session would take longer than the rest of a request, keep the API's co
 connection keeps to the limits of its request (see `limits`), from the first byte of a status line on. What goes wrong
 on the way is an `Unreachable`, which says what to check.
 
-This module follows no redirect, tries nothing again, unpacks nothing that was not asked for, and refuses headers that
-are none, and proxies or certificates that cannot be used.
+This module follows no redirect, tries nothing again, unpacks nothing that was not asked for, and refuses invalid
+headers, and proxies or certificates that cannot be used.
 """
 
 from __future__ import annotations
@@ -54,21 +54,21 @@ _ONCE = urllib3.Retry(total=False, redirect=False)
 
 
 class Answer(NamedTuple):
-    """What came of a request, whole."""
+    """The complete answer to a request."""
 
     status: int
     reason: str | None
     headers: Mapping[str, str]
     body: bytes
     location: str | None
-    """Where it redirects to, None where it does not."""
+    """The location that the answer redirects to; None where it does not redirect."""
 
 
 class Transport(HTTPAdapter):
     """Sends requests to one API with the key of one account. Safe to share between threads.
 
-    :param url: what all requests begin with, up to their parameters.
-    :raises InvalidInput: what the connection or the environment says of proxies or certificates cannot be used.
+    :param url: the URL that all requests begin with, up to their parameters.
+    :raises InvalidInput: the proxies or certificates of the connection or the environment cannot be used.
     """
 
     def __init__(self, url: str, settings: Settings) -> None:
@@ -87,7 +87,7 @@ class Transport(HTTPAdapter):
             verify, cert, proxies = way["verify"], way["cert"], way["proxies"]
             self._pool = self.get_connection_with_tls_context(self._request, verify, proxies, cert)
             self.cert_verify(self._pool, url, verify, cert)  # type: ignore[no-untyped-call]
-            # Nothing, or the origin where a proxy is to read it, as for plain http.
+            # Empty, or the origin where a proxy has to read it, as for plain http.
             self._before_path = self.request_url(self._request, proxies).removesuffix(self._request.path_url)
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             # Their words hold URLs, with a part of a password where it has a character that URLs do not.
@@ -111,8 +111,8 @@ class Transport(HTTPAdapter):
     def get(self, url: str, limits: Limits) -> Answer:
         """Send a request within its limits and return the answer.
 
-        :raises Unreachable: there was none in time, or it broke off.
-        :raises ProtocolError: it is too large, or in a coding that was not asked for, or its headers are none.
+        :raises Unreachable: no answer came in time, or it broke off.
+        :raises ProtocolError: it is too large, is in a coding that was not asked for, or has invalid headers.
         """
         seconds = limits.seconds()
         _limits.set(limits)
@@ -130,7 +130,7 @@ class Transport(HTTPAdapter):
             try:
                 body = self._body(response, limits)
             finally:
-                # Closing one that is not read to its end does not give its place in the pool back.
+                # Closing an answer that was not read to its end does not give back its place in the pool.
                 response.close()
                 response.release_conn()
         except HTTPError as error:
@@ -139,7 +139,7 @@ class Transport(HTTPAdapter):
         return Answer(response.status, response.reason, response.headers, body, location)
 
     def _body(self, response: BaseHTTPResponse, limits: Limits) -> bytes:
-        """Return the body, read as it comes, and no more of it than may be."""
+        """Return the body; read it as it comes, and no more of it than the limits allow."""
         coding = response.headers.get("Content-Encoding", "identity").strip().lower()
         if coding not in _CODINGS:
             raise ProtocolError(
@@ -204,7 +204,7 @@ _CODINGS = {"identity": False, "": False, "gzip": True, "x-gzip": True}
 """Content codings, and whether they are gzip."""
 
 _limits: ContextVar[Limits] = ContextVar("limits")
-"""Those of the request that this thread makes; urllib3 hands nothing on to its connections."""
+"""The limits of the request that this thread makes; urllib3 hands nothing on to its connections."""
 
 
 class _LimitedResponse(http.client.HTTPResponse):
@@ -216,9 +216,9 @@ class _LimitedResponse(http.client.HTTPResponse):
         self.fp = io.BufferedReader(self._reading)
 
     def begin(self) -> None:
-        """Read up to the body; headers that do not read as such are refused here, where nobody logs them.
+        """Read up to the body; refuse invalid headers here, where nobody logs them.
 
-        :raises ProtocolError: they do not, or are too many.
+        :raises ProtocolError: the headers are invalid, or too many.
         """
         super().begin()
         self._reading.in_body = True
@@ -234,9 +234,9 @@ class _LimitedConnection(HTTPConnection):
     _is_reached = False
 
     def connect(self) -> None:
-        """Connect, and tell a handshake that fails from a server that is not there.
+        """Connect, and tell a failed handshake from a server that is not there.
 
-        :raises SSLError: a server that was reached did not shake hands, as one that speaks plain http.
+        :raises SSLError: the server was reached and the handshake failed, as with a server that speaks plain http.
         """
         self._is_reached = False
         try:
@@ -251,9 +251,9 @@ class _LimitedConnection(HTTPConnection):
         sock = super()._new_conn()
         self._is_reached = True
         with ExitStack() as stack:
-            # Nobody else knows of it yet, who would close it.
+            # Nobody else knows of the socket yet, so nobody else would close it.
             stack.callback(sock.close)
-            # What follows may be a handshake, which the time to connect is not for alone.
+            # A handshake may follow, which may take all of the request's time, not only the time to connect.
             sock.settimeout(_limits.get().seconds())
             stack.pop_all()
         return sock
@@ -297,7 +297,7 @@ def _unreachable(settings: Settings, error: HTTPError) -> Unreachable:
 
 
 _PLAIN_HTTP = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "UNKNOWN_PROTOCOL", "RECORD_LAYER")
-"""What OpenSSL says where the other side answers a handshake with text."""
+"""The reasons that OpenSSL gives where the other side answers a handshake with text."""
 
 
 def _proxy_failure(error: Exception) -> str:

@@ -1,10 +1,10 @@
-"""How many arenas glibc's malloc takes memory from.
+"""Limits the number of arenas that glibc's malloc takes memory from.
 
-Left alone, it gives each thread an arena of its own and keeps, when the thread has ended, the free end of each: a
-megabyte or more for each connection, which nothing can give back to the system nor any other thread use. The threads
-of a reading take turns in Python, so few arenas serve them as well as many. That is for the owner of the process to
-decide: operators do, in the process of their task; reading by itself does not. This module overrides no setting of
-the environment, and does nothing where malloc is not glibc's.
+By default, malloc gives each thread an arena of its own, and keeps the free end of each arena when its thread has
+ended: a megabyte or more for each connection, which can neither be given back to the system nor be used by another
+thread. The threads of a reading take turns in Python, so few arenas serve them as well as many. That is for the owner
+of the process to decide: operators do, in the process of their task; reading by itself does not. This module
+overrides no setting of the environment, and does nothing where malloc is not glibc's.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import ctypes
 import os
 
 ARENAS = 2
-"""The main thread's, and one for all others."""
+"""The number of arenas: the main thread's, and one for all other threads."""
 
 _M_ARENA_MAX = -8  # of glibc's malloc.h
 
@@ -21,7 +21,7 @@ _M_ARENA_MAX = -8  # of glibc's malloc.h
 def share_arenas() -> None:
     """Let threads that begin from here on share arenas. It holds for the whole process, to its end.
 
-    Who set ``MALLOC_ARENA_MAX``, or the tunable of that name, gets what it says.
+    Where ``MALLOC_ARENA_MAX`` or the tunable of that name is set, that setting holds instead.
     """
     if "MALLOC_ARENA_MAX" in os.environ or "glibc.malloc.arena_max" in os.environ.get("GLIBC_TUNABLES", ""):
         return

@@ -1,11 +1,11 @@
 """The export of a window to a local file, proved complete before anyone else sees it.
 
-Every answer of the API brings a ``count`` that respects the filters, so completeness needs no trust in page
-numbers. The events read are distinct and lie in the window, each given by the API. So where they are as many as one
-count of the whole window, asked for after the last of them was read, they are all of them: that closing count is
-the proof. Where it differs, events came or went while the window was read. Then its slices are counted again, those
-that moved are read again, the file is rebuilt from them and from what stood, and the window is counted again;
-within bounds, or the export fails and says which slices moved, and how fast.
+Every answer of the API brings a ``count`` that respects the filters, so completeness needs no trust in page numbers.
+The events read are distinct and lie in the window, each given by the API. So where they are as many as one count of
+the whole window, asked for after the last of them was read, they are all of them: that closing count is the proof.
+Where it differs, events came or went while the window was read. Then its slices are counted again, those that moved
+are read again, the file is rebuilt from these and from the slices that did not move, and the window is counted again.
+All this stays within bounds; beyond them, the export fails and says which slices moved, and how fast.
 
 What counts can prove: a history that only grows, with fresh counts, as an audit log is. A deletion and an insertion
 that cancel out between two requests, and a count that is stale, lie outside the proof. After deletions the file
@@ -44,9 +44,9 @@ class Encoded(NamedTuple):
 
     file: IO[bytes]
     size: int
-    """Its bytes."""
+    """The file's size in bytes."""
     sha256: str
-    """Theirs, in hex."""
+    """The SHA-256 of the file's bytes, in hex."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +59,18 @@ class Export:
     redaction: Redaction | None
     format: Format
     count: int
-    """Events in the file; the API's last count is the same."""
+    """The number of events in the file; the API's last count is the same."""
     count_before: int
-    """What the API counted when the reading began."""
+    """The API's count of the window when reading began."""
     proved_at: datetime
-    """When the closing count came, by this machine's clock, in UTC."""
+    """The time when the closing count came, by this machine's clock, in UTC."""
     written: JsonLines
-    """What identifies the events, whatever the format."""
+    """The counts and hashes that identify the events, whatever the format."""
     draft: Draft
     encoded: Callable[[], Encoded]
-    """Returns a file of the events in ``format``; gone when the export's context ends.
+    """Returns a file of the events in ``format``, which is gone when the export's context ends.
 
-    It is made when first asked for: most later exports of a window need none."""
+    The file is made on the first call: most later exports of a window need none."""
 
     def lines(self) -> Generator[bytes, None, None]:
         """Yield the events' lines, uncompressed and without line breaks, from the first on."""
@@ -174,7 +174,7 @@ class Draft:
 
     @classmethod
     def write(cls, stretches: Generator[Stretch, None, None], file_format: Format) -> Draft:
-        """Write the events of ``stretches``, which tile a window in order, and close it."""
+        """Write the events of ``stretches``, which tile a window in order, and close that generator."""
         slices: list[Slice] = []
         file = tempfile.TemporaryFile(prefix="akinon-audit-events-")  # noqa: SIM115 - closed by the draft's owner
         try:
@@ -224,7 +224,7 @@ class Draft:
 
 
 def _moved(draft: Draft, reader: Reader) -> list[tuple[Window, int, int]]:
-    """Return the slices to read again, each with the events that it holds now and those that were read."""
+    """Return the slices to read again, each with the number of its events now, and of those that were read."""
     counts = reader.counts([slice_.window for slice_ in draft.slices])
     return [
         (slice_.window, count, slice_.count)
@@ -234,9 +234,9 @@ def _moved(draft: Draft, reader: Reader) -> list[tuple[Window, int, int]]:
 
 
 def _require_movement(reader: Reader, window: Window, read: int) -> None:
-    """Make sure that a slice of which the API counts another number than was read is one that moves.
+    """Make sure that a slice whose count differs from the number of events read is still moving.
 
-    :raises MeaninglessCount: it gives as many events as before, and counts another number, again and again.
+    :raises MeaninglessCount: the API gives as many events as before, and counts another number, again and again.
     """
     for _ in range(TIMES - 1):
         with reader.read([window]) as reading:
@@ -255,7 +255,7 @@ def _mended(draft: Draft, reader: Reader, moved: Set[Window]) -> tuple[Draft, Co
 
 
 def _merged(draft: Draft, moved: Set[Window], fresh: Iterator[Stretch]) -> Generator[Stretch, None, None]:
-    """Yield the draft's slices, those in ``moved`` by the stretches that were read again."""
+    """Yield the draft's slices; for those in ``moved``, yield the stretches that were read again."""
     # Closed here: a generator left to the garbage collector would seek in a file that is closed by then.
     with closing(draft.read()) as lines:
         for slice_ in draft.slices:
@@ -271,12 +271,12 @@ def _merged(draft: Draft, moved: Set[Window], fresh: Iterator[Stretch]) -> Gener
 
 
 def _skip(lines: Iterator[bytes], number: int) -> None:
-    """Leave out so many of the next lines."""
+    """Skip the next ``number`` lines."""
     next(islice(lines, number, number), None)
 
 
 def _written(reading: Reading, stretches: Generator[Stretch, None, None], file_format: Format) -> tuple[Draft, Count]:
-    """Return a draft of ``stretches``, which come from a ``reading``, and the count that closes that."""
+    """Return a draft of ``stretches``, which come from ``reading``, and the closing count of that reading."""
     draft = Draft.write(stretches, file_format)
     try:
         return draft, reading.closing_count()

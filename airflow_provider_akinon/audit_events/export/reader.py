@@ -1,4 +1,4 @@
-"""Reading windows with several requests at a time, handed on in the order of time.
+"""Reads windows with several requests at a time, and hands their events on in the order of time.
 
 What is still to read is a list of slices in the order of time, the frontier. Each thread takes the first slice that
 nobody reads, reads its front by one step (`step.read_part`), and puts back what is left in the same place: as it
@@ -10,10 +10,10 @@ slice, so that slices follow the rhythm of the day, and no request is spent on c
 Python lets one thread compute at a time. Where the API answers so fast that the threads mostly wait for each other,
 fewer of them are at work: more would read no faster, and hold up the thread that compresses.
 
-Neither memory nor disk grows with the window: a slice far ahead waits until those before it are consumed, and what
-was read and waits for its turn waits in a file. An error in any thread ends the reading at once. This module
-refuses to judge whether the numbers add up; it only notes where a count dropped by more than the events that were
-read, which a log that only grows never shows.
+Neither memory nor disk grows with the window: a slice far ahead waits until those before it are consumed, and events
+that were read wait for their turn in a file. An error in any thread ends the reading at once. This module refuses to
+judge whether the numbers add up; it only notes where a count dropped by more than the events that were read, which a
+log that only grows never shows.
 """
 
 from __future__ import annotations
@@ -43,21 +43,21 @@ SLICE_PAGES = 32
 LOOKAHEAD_SLICES = 2
 """Slices that may be held, read and not yet consumed, for each thread."""
 MOST_CUTS = 16
-"""Slices that one slice is cut into at most. If all events lie in one of them, each other one costs a request for
-nothing."""
+"""The most slices that one slice is cut into. If all events lie in one of these, each of the others costs a request
+for nothing."""
 LEAST_PAGES_TO_SHARE = 3
-"""Pages that are left in a slice before it is cut only to give idle threads something to do."""
+"""A slice is cut only to give idle threads something to do where it has more pages left than this."""
 
 SATURATED = 0.7
 """The share of a processor that all threads at work may use together before one of them pauses. Python gives them one
 processor, so beyond that they only wait for each other."""
 ADAPTATION = 0.25
-"""How much each step changes the number of threads at work: after four steps that ask for it, one thread more or less
-works."""
+"""The change that each step makes to the number of threads at work: after four steps that ask for it, one thread more
+or less works."""
 
 DOUBTS = 3
-"""How often the counts of a slice and of its parts may differ, because events came or went, before reading goes on
-without another check."""
+"""The number of times that a difference between the counts of a slice and of its parts is checked: events may just
+have come or gone. After that, reading goes on without another check."""
 MOST_GROWTH = 1000
 """Events that may come while a window is read, beside as many as it held at first."""
 
@@ -77,7 +77,7 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many events the API counted in a window, and when it said so, by this machine's clock, in UTC."""
+    """The API's count of the events in a window, and the time when it came, by this machine's clock, in UTC."""
 
     events: int
     at: datetime
@@ -97,7 +97,7 @@ class Reader:
         self.requests = 0
         """Requests made so far, each counted once however often it was tried."""
         self.first_count = 0
-        """What the API counted in the first slice when the first step read it."""
+        """The API's count of the first slice when the first step read it."""
         self._counting = threading.Lock()
         self._trust_order = True
         self._precision = Precision()
@@ -179,9 +179,9 @@ class Reader:
             self.requests += requests
 
     def _require_parts_to_sum(self, due: _Due) -> None:
-        """Make sure that the counts of a slice's parts differ from the slice's own since events came or went.
+        """Make sure that the counts of a slice's parts differ from its own only because events came or went.
 
-        :raises MeaninglessCount: the slice's count stands still, and twice is not theirs.
+        :raises MeaninglessCount: the slice's count stands still, and twice is not the sum of its parts' counts.
         """
         with self._counting:
             self._doubts_left -= 1
@@ -204,7 +204,7 @@ class Reader:
     def require_an_end(self, read: int) -> None:
         """Make sure that a window which grows faster than it is read does not keep us for ever.
 
-        :raises IncompleteWindow: so many were read that it does.
+        :raises IncompleteWindow: far more events were read than it held at first.
         """
         first = self.first_count
         if read > 2 * first + MOST_GROWTH:
@@ -217,7 +217,7 @@ class Reader:
 
 
 class Reading:
-    """Windows that threads read; gone when the context of `Reader.read` ends."""
+    """Windows that threads are reading; usable until the context of `Reader.read` ends."""
 
     def __init__(self, reader: Reader, frontier: _Frontier) -> None:
         self._reader = reader
@@ -236,28 +236,28 @@ class Reading:
             yield stretch
 
     def closing_count(self) -> Count:
-        """Return what the API counted in the reader's whole window after the last event was read.
+        """Return the API's count of the reader's whole window, asked for after the last event was read.
 
-        Takes all stretches to have been consumed, and raises what they do.
+        Call this after all stretches were consumed. It raises the same errors as `stretches`.
         """
         return self._frontier.closing_count()
 
 
 @dataclass(slots=True)
 class _Due:
-    """How many events a step left to read, in however many slices they lie."""
+    """The slices that a step left to read, and the number of events that they should hold together."""
 
     whole: Window
     """The window whose front the step read."""
     count: int | None = None
-    """The API's count of it at that time; None if nothing was read."""
+    """The API's count of ``whole`` at that time; None if no step has read anything."""
     front: int = 0
-    """Events that the step read."""
+    """The number of events that the step read."""
     slices: Sequence[Window] = ()
     counts: list[int] = field(default_factory=list)
 
     def missing(self, count: int) -> int:
-        """Note what one of the slices holds; return how many are missing after the last, below 0 for too many."""
+        """Note the count of one slice; after the last one, return how many events are missing (below 0: too many)."""
         self.counts.append(count)
         if self.count is None or len(self.counts) < len(self.slices):
             return 0
@@ -265,12 +265,12 @@ class _Due:
 
     @property
     def total(self) -> int:
-        """Events of the front and of the slices together."""
+        """The number of events of the front and of the slices together."""
         return self.front + sum(self.counts)
 
     @property
     def parts(self) -> list[Window]:
-        """What tiles the whole: the front, where there was one, and the slices."""
+        """The windows that tile ``whole``: the front, where there was one, and the slices."""
         start = self.slices[0].start
         front = [Window(self.whole.start, start)] if start > self.whole.start else []
         return [*front, *self.slices]
@@ -286,7 +286,7 @@ class _Slice:
     """Whether a count dropped when it was read, or in a step that read nothing of it."""
     taken: bool = False
     read: _Shelved | None = None
-    """Its events, where it was read."""
+    """The slice's events; None where it was not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +299,7 @@ class _Shelved:
 
 
 class _Shelf:
-    """A file that keeps blocks until they are consumed, and writes over those that were.
+    """A file that keeps blocks until they are consumed, and writes over consumed ones.
 
     Blocks in memory would lie between larger pieces that come and go, and would break up the memory that these
     leave free.
@@ -345,14 +345,14 @@ class _Frontier:
         self._may_consume = threading.Condition(lock)
         self._unread = len(slices)
         self._held = 0
-        """Events that were read and not yet consumed."""
+        """The number of events that were read and not yet consumed."""
         self._at_work = 0
-        """Threads that read a slice."""
+        """The number of threads that are reading a slice."""
         self._useful = float(threads)
-        """Threads that should do so at a time."""
+        """The number of threads that should read at a time."""
         self._page_size = 1
         self._closing_count: Count | None = None
-        """What the API counted when everything was read."""
+        """The API's count of the whole window after everything was read; None until it came."""
         self._error: BaseException | None = None
         self._stopped = False
 
@@ -369,9 +369,9 @@ class _Frontier:
             return None
 
     def put(self, slice_: _Slice, part: Part, block: Block, *, count_dropped: bool, trust_order: bool) -> bool:
-        """Put back a slice that was taken: as read, with what is left of it behind.
+        """Put back a slice that was taken: the part that was read, followed by what is left of it.
 
-        Returns False to the thread that put the last of them: nothing is left to read.
+        Returns False to the thread that put back the last slice: nothing is left to read.
         """
         with self._may_take:
             if self._stopped:
@@ -407,7 +407,7 @@ class _Frontier:
             return self._unread > 0
 
     def adapt(self, seconds: float, computing: float) -> None:
-        """Let more or fewer threads be at work, as a step that took ``seconds``, ``computing`` for so many, tells."""
+        """Let more or fewer threads work, judging by a step of ``seconds``, of which computing took ``computing``."""
         with self._may_take:
             change = -ADAPTATION if self._at_work * computing > SATURATED * seconds else ADAPTATION
             self._useful = min(self._threads, max(1.0, self._useful + change))
@@ -419,7 +419,7 @@ class _Frontier:
             self._may_consume.notify()
 
     def closing_count(self) -> Count:
-        """Return the closing count, waiting for it; raises what a thread met."""
+        """Return the closing count, waiting for it; raises the error that ended a thread."""
         with self._may_consume:
             while self._error is None and self._closing_count is None:
                 self._may_consume.wait()
@@ -429,9 +429,9 @@ class _Frontier:
             return self._closing_count
 
     def stretches(self) -> Iterator[Stretch]:
-        """Yield what was read from the front of the list, waiting for it, and at the end for the closing count.
+        """Yield the slices that were read, in order; wait for each, and at the end for the closing count.
 
-        Raises what a thread met.
+        Raises the error that ended a thread.
         """
         while True:
             with self._may_consume:
@@ -463,7 +463,7 @@ class _Frontier:
             self._may_take.notify_all()
 
     def _next(self) -> _Slice | None:
-        """Return the first slice that nobody reads, where the look-ahead reaches it."""
+        """Return the first slice that nobody reads; None where there is none, or the look-ahead does not reach it."""
         going = 0
         for slice_ in self._slices:
             if slice_.read is None and not slice_.taken:

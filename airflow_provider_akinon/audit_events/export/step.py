@@ -1,18 +1,20 @@
-"""One step of reading a slice of time: what a page gives, and what is left to read.
+"""Takes one step of reading a slice of time: returns the events of a page, and the rest of the slice.
 
 The walk goes by time and not by page number. A step asks for the first events of a slice; those before the page's
-last instant are read, and the next step starts at that instant, as the page may have cut through it. So the API
-never skips rows, and an event that is inserted behind us cannot shift what is still ahead. An instant is a unit of
-`precision`: a millisecond, or what the API cuts its times to, since it may show no more of what its database holds.
+last instant are read, and the next step starts at that instant, as the page may have cut through it. So the API never
+skips rows, and an event that is inserted behind us cannot shift what is still ahead. An instant is a unit of
+`precision`: a millisecond, or the unit that the API cuts its times to, since its database may hold finer times than
+it shows.
 
-A page that holds as many events as the API counts is whole, in whatever order it comes. Where a page is not, its
-order must be by time, or there is no walking: the step then reads nothing, and the slice has to be cut.
+A page that holds as many events as the API counts is whole, and its order does not matter. Any other page has to be
+in the order of time, so that the walk can go on from it: if it is not, the step reads nothing, and the slice has to
+be cut.
 
-Page numbers are all there is inside one instant that holds more events than a page. The API may order these
+Inside one instant that holds more events than a page, only page numbers lead on. The API may order these events
 differently on each request, so the pages are read again until as many uuids were seen as the API counts.
 
-All this rests on counts that are those of what was asked for. An answer that contradicts itself is asked for again,
-and where it does so each time, the reading ends: no number of requests would prove anything.
+All this relies on the API counting what was asked for. An answer that contradicts itself is asked for again; if it
+does so each time, the reading ends, since no number of requests would prove anything.
 
 This module knows neither threads nor the rest of the window, and proves nothing about it: `reader` takes the
 steps in order, and `proof` compares what was read with the API's counts.
@@ -36,9 +38,9 @@ CERTAINTY = 14
 ⌈n / page⌉ · (ln n + 14) requests."""
 
 RESTARTS = 500
-"""Requests beside these that an instant may take while it changes."""
+"""Requests beyond those of `CERTAINTY` that an instant may take while it changes."""
 TIMES = 4
-"""How often an answer has to contradict itself in the same way, before it is believed to be the API's fault."""
+"""The number of answers that have to contradict themselves in the same way, before the API is held to be at fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,34 +50,35 @@ class Part:
     events: list[Event]
     """The events of the slice before ``rest``, in ``(timestamp, uuid)`` order."""
     count: int
-    """How many events the API counted in the slice, these among them."""
+    """The API's count of the events in the slice, including those in ``events``."""
     page_size: int
-    """How many events the API gives in a page; it may be fewer than were asked for."""
+    """The number of events that the API gives in a page; it may be fewer than were asked for."""
     rest: Window | None = None
-    """What is left to read; None where nothing is."""
+    """The window that is left to read; None where nothing is left."""
     ordered: bool = True
-    """False where the page was not in the order of time: ``rest`` is the whole slice then, to be cut."""
+    """False where the page is not in the order of time, or that order is not trusted; ``rest`` is then the whole
+    slice, to be cut."""
     requests: int = 1
     unit: timedelta = MILLISECOND
-    """What edges may lie on."""
+    """The unit of time that the edges of slices have to lie on."""
 
     @property
     def left(self) -> int:
-        """How many events ``rest`` should hold."""
+        """The number of events that ``rest`` should hold."""
         return self.count - len(self.events)
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """One page: how many events the API counts, and those that it gives, none twice."""
+    """One page: the API's count, and the events that it gives, none of them twice."""
 
     count: int
     events: list[Event]
 
     def contradicts_itself(self, number: int | None, size: int) -> bool:
-        """Whether it gives other than as many events as it counts for page ``number``, where pages hold ``size``.
+        """Tell whether page ``number`` has more or fewer events than by its count, at ``size`` events a page.
 
-        Without a number nobody knows the size yet: whether it gives more than it counts, or none of those.
+        Without a number, nobody knows the size yet: tell whether it has more events than it counts, or none of them.
         """
         given = len(self.events)
         if number is None:
@@ -107,7 +110,7 @@ def require_meaning(
 ) -> int:
     """Make sure that the API counts what it gives of a window that holds less than a page; return the requests taken.
 
-    While it changes, or fills a page by now, it proves nothing.
+    While the window changes, or if it fills a page by now, nothing is proved.
 
     :raises MeaninglessCount: the API gives the same events each time, and never as many as it counts.
     """
@@ -124,7 +127,7 @@ def require_meaning(
 
 
 def meaningless(window: Window, count: int, read: int) -> MeaninglessCount:
-    """Return the error of a count that is not the window's; the events that were read show it."""
+    """Return the error of a count that is not the window's, as the events that were read show."""
     return MeaninglessCount(
         f"The API's count is not the window's: it counts {count} events in {window} and gives {read}, again and "
         "again. A count that ignores a filter, is capped or estimated, or is of another table proves nothing, so "
@@ -143,7 +146,7 @@ class _Step:
         self._precision = precision
         self._limit = api.settings.extra.page_size
         self._size = 0
-        """How many events a page holds, as far as is known."""
+        """The most events that a page has held so far."""
         self.requests = 0
 
     def read(self, window: Window, *, trust_order: bool) -> Part:
@@ -153,8 +156,8 @@ class _Step:
             answer = replace(answer, count=self._count_at_the_end(window, 2, answer.count, answer.uuids))
         count, events = answer.count, answer.events
         if count <= len(events) or not events:
-            # Without events, or with more than are counted, they changed between the API's two queries. The closing
-            # count tells.
+            # If none came, or more than were counted, events changed between the API's two queries. The closing count
+            # tells.
             return self._part(sorted(events), count, len(events))
         disordered = any(event.timestamp > after.timestamp for event, after in pairwise(events))
         while True:
@@ -215,9 +218,9 @@ class _Step:
         return last
 
     def _count_at_the_end(self, window: Window, number: int, count: int, seen: Set[str]) -> int:
-        """Return what is counted now that all were ``seen``, having looked for more on the page after the last.
+        """Look for events after the last page, once all counted ones were ``seen``; return the API's count now.
 
-        A count may be capped at what full pages hold.
+        The API may cap its count at the number of events that full pages hold.
 
         :raises MeaninglessCount: there are more, each time.
         """
@@ -232,7 +235,7 @@ class _Step:
         raise meaningless(window, count, len(seen) + len(more))
 
     def _ask_for(self, window: Window, number: int) -> _Answer | None:
-        """Return a page, None where there is none of that number."""
+        """Return a page; None where there is no page of that number."""
         try:
             return self.ask(window, number)
         except Rejected as error:
@@ -244,11 +247,11 @@ class _Step:
         return Part(events, count, max(1, size), rest, requests=self.requests, unit=self._precision.unit)
 
     def _instant(self, crowded: Window, unit: timedelta) -> Window | None:
-        """Return what to read by page numbers of a ``crowded`` unit: all of its events lie there.
+        """Return the part of a ``crowded`` unit that holds all of its events, to be read by page numbers.
 
-        None where the unit turns out to be finer. While all times that were seen are whole ones of a greater unit, as
-        a few may be by chance, that has to be tried: the API's own is greater than each finer one after whose end it
-        shows events as before.
+        Return None where the API's unit turns out to be finer. A few times may be multiples of a greater unit by
+        chance, so finer units are tried: the API's own unit is greater than a finer one if the API still shows
+        events, at the same times, after the end of the finer one.
         """
         if self._precision.is_proved:
             return crowded
@@ -268,12 +271,12 @@ class _Step:
     def _read_instant(self, instant: Window) -> list[Event]:
         """Read an instant that holds more than a page, by page numbers, until no event is missing.
 
-        As long as the count does not fall, all that was seen is still there; so where as many were seen as are
-        counted, they are all. Where it falls, some of those seen are gone, and others moved to pages that were read:
-        begin anew.
+        As long as the count does not fall, all events seen are still there; so once as many were seen as are counted,
+        they are all. Where the count falls, some events seen are gone, and others moved to pages that were read
+        already: begin anew.
         """
         begun, counted = self.requests, 0
-        # Not what is known: the first page comes again, and some of it may be gone by then.
+        # Empty at first: the first page is read again, since some of its events may be gone by then.
         seen: dict[str, Event] = {}
         number, pages, most = 0, 1, 0.0
         while self.requests - begun < max(most, RESTARTS):
@@ -289,7 +292,7 @@ class _Step:
                 after = self._count_at_the_end(instant, pages + 1, counted, seen.keys()) if is_open else counted
                 if after == counted:
                     return sorted(seen.values())
-            # Of what there was at first: arrivals without end must not make it endless.
+            # By the count at first: endless arrivals must not make the reading endless.
             most = most or RESTARTS + pages * (math.log(max(1, counted)) + CERTAINTY)
         raise IncompleteWindow(
             f"{instant} holds {counted} events that look as if they came at once, of which {len(seen)} were seen in "

@@ -1,9 +1,9 @@
-"""Events as they are stored: JSON Lines, each line the record as the API wrote it, as a rule through gzip.
+"""Writes events as they are stored: JSON Lines, each line the record as the API wrote it, usually through gzip.
 
-The same events give the same bytes (the gzip header holds no time and no name), in one environment: another zlib
-may compress differently, so the SHA-256 of the uncompressed content is the lasting identity. This module refuses
-events that do not strictly ascend by timestamp and uuid: nothing is written twice, or out of order. The uuids of what
-it wrote are counted one by one, as the same one may come again with another timestamp.
+The same events give the same bytes (the gzip header holds no time and no name), in one environment: another zlib may
+compress differently, so the SHA-256 of the uncompressed content is the lasting identity. This module refuses events
+that do not strictly ascend by timestamp and uuid: nothing is written twice, or out of order. The uuids of the written
+events are counted one by one, since the same one may come again with another timestamp.
 """
 
 from __future__ import annotations
@@ -28,28 +28,29 @@ from airflow_provider_akinon.audit_events.model import Event, Format, format_ins
 _UNPACKED = 128 * 1024
 """Bytes that are unpacked at a time."""
 _GZIP_LEVELS = {Format.JSONL_GZ: 6, Format.PARQUET: 1}
-"""Of the lines; those that become Parquet are only spooled."""
+"""The compression levels of the lines. Lines that become Parquet are only spooled, hence the low level."""
 
 _BLOCK = 1024 * 1024
-"""Bytes compressed at a time; of smaller ones, the thread would mostly wait for its turn among those that read."""
+"""Bytes that are compressed at a time. With smaller blocks, the thread would mostly wait for its turn among the
+threads that read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Some events as they will be stored, in order. One piece of memory, for what may wait for its turn."""
+    """Some events as they will be stored, in order; in one piece of memory, since a block may wait for its turn."""
 
     count: int
     data: bytes
-    """Each event's line, and behind them all each event's uuid; each with a line feed at its end."""
+    """The lines of all events, followed by the uuids of all events; each has a line feed at its end."""
     lines_size: int
-    """Bytes of the lines."""
+    """The size of the lines in bytes."""
     first: tuple[datetime, str] | None
     """Timestamp and uuid of the first event, None where there is none; ``last`` likewise."""
     last: tuple[datetime, str] | None
 
     @classmethod
     def of(cls, events: Sequence[Event], redact: Callable[[bytes], bytes] | None = None) -> Block:
-        """Return the block of ``events``, what ``redact`` removes from a line removed.
+        """Return the block of ``events``; if ``redact`` is given, it redacts each line.
 
         :raises ProtocolError: they do not strictly ascend by timestamp and uuid.
         """
@@ -97,8 +98,8 @@ def unpacked_lines(file: IO[bytes]) -> Iterator[IO[bytes]]:
 class JsonLines:
     """Writes events to ``file`` as JSON Lines, and keeps what identifies them.
 
-    They go through gzip but for `Format.JSONL`. Compression has a thread of its own: zlib lets other Python threads
-    run. Use it in a ``with``: the figures are final after it. Memory does not grow with the events.
+    The lines go through gzip, except for `Format.JSONL`. Compression has a thread of its own: zlib lets other Python
+    threads run. Use it in a ``with``: the figures are final after it. Memory does not grow with the events.
     """
 
     def __init__(self, file: IO[bytes], file_format: Format = Format.JSONL_GZ) -> None:
@@ -109,7 +110,7 @@ class JsonLines:
         self.uuids_sum = 0
         """See `uuids_sum`."""
         self.distinct = 0
-        """Different uuids among the events, counted."""
+        """The number of different uuids among the events, counted one by one."""
         self.twin: str | None = None
         """A uuid that more than one event has, in lower case; None where none does."""
         self._distinct = DistinctUuids()
@@ -160,22 +161,22 @@ class JsonLines:
 
     @property
     def size(self) -> int:
-        """Bytes of the file."""
+        """The size of the file in bytes."""
         return self._stored.size
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the file, hex."""
+        """The SHA-256 of the file, in hex."""
         return self._stored.sha256.hexdigest()
 
     @property
     def content_sha256(self) -> str:
-        """SHA-256 of the uncompressed lines, hex."""
+        """The SHA-256 of the uncompressed lines, in hex."""
         return self._content.hexdigest()
 
     @property
     def uuids_sha256(self) -> str:
-        """SHA-256 of the events' uuids in the file's order, each followed by a line feed, hex."""
+        """The SHA-256 of the events' uuids in the file's order, each followed by a line feed, in hex."""
         return self._uuids.hexdigest()
 
     def _fill(self, lines: memoryview) -> None:
@@ -191,7 +192,7 @@ class JsonLines:
                 self._hand_over()
 
     def _hand_over(self, *, last: bool = False) -> None:
-        """Let the thread compress what was filled, once it has compressed the block before, which is filled next."""
+        """Let the thread compress the filled block, once it has compressed the one before, which is filled next."""
         self._wait()
         self._compressing = self._thread.submit(self._compress, self._filling, self._filled, last)
         self._filling, self._other, self._filled = self._other, self._filling, 0

@@ -27,7 +27,7 @@ from airflow_provider_akinon.audit_events.errors import InvalidInput, ProtocolEr
 from airflow_provider_akinon.audit_events.model import format_instant, members, parse_event
 
 ROW_GROUP_BYTES = 4 * 1024 * 1024
-"""Bytes of lines after which a row group ends; so much is held at a time."""
+"""Bytes of lines after which a row group ends; as much is held in memory at a time."""
 ROW_GROUP_EVENTS = 50_000
 """Events after which a row group ends, where they are small."""
 
@@ -121,7 +121,8 @@ def _text(value: bytes) -> str | None:
         return None
 
 
-# The columns of documented fields, and what makes a column's value of a field's: None where it does not fit.
+# The columns of documented fields, each with the function from a field's value to the column's: None if it does not
+# fit.
 _COLUMNS: dict[str, Callable[[bytes], object]] = {
     "content_type": _integer,
     "object_id": _integer,

@@ -1,4 +1,4 @@
-"""Stored objects read back: the records of one, in its order, whatever its format.
+"""Reads stored objects back: yields the records of an object in its order, whatever its format.
 
 This module refuses to take damaged bytes for events.
 """
@@ -19,7 +19,7 @@ from airflow_provider_akinon.audit_events.formats.parquet import read_lines
 from airflow_provider_akinon.audit_events.model import MOST_BYTES, Format
 
 MOST_OF_A_LINE = MOST_BYTES
-"""Bytes of a record, unpacked: as many as an answer of the API may have."""
+"""The most bytes of an unpacked record: as many as an answer of the API may have."""
 
 
 def stored_lines(file: IO[bytes], file_format: Format) -> Iterator[bytes]:
@@ -40,14 +40,14 @@ def stored_lines(file: IO[bytes], file_format: Format) -> Iterator[bytes]:
 
 
 def _buffered(stream: IO[bytes]) -> IO[bytes]:
-    """Return a stream of S3, which yields pieces, as one of lines."""
+    """Return a stream of S3, which yields pieces, as a file that yields lines."""
     return cast(IO[bytes], io.BufferedReader(cast(io.RawIOBase, stream)))
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes]:
-    """Yield lines as they come: one that does not end is not read into memory.
+    """Yield lines as they come; an endless line is not read into memory.
 
-    :raises ProtocolError: it is longer than any record.
+    :raises ProtocolError: a line is longer than any record.
     """
     while line := file.readline(MOST_OF_A_LINE + 1):
         if len(line) > MOST_OF_A_LINE:
@@ -57,9 +57,9 @@ def _lines(file: IO[bytes]) -> Iterator[bytes]:
 
 @contextmanager
 def naming_damage(key: str) -> Iterator[None]:
-    """Say which object it was that did not read as it was written.
+    """Make errors say which object does not read as it was written.
 
-    :raises ArchiveError: it is cut off, or its bytes were changed.
+    :raises ArchiveError: the object is cut off, or its bytes were changed.
     """
     try:
         yield

@@ -1,7 +1,7 @@
-"""The uuids of a file or of a set of files: how many differ, counted one by one, and a sum that identifies them.
+"""Counts the distinct uuids of a file or of several, one by one, and makes a sum that identifies a set of uuids.
 
-The same one may come again with another timestamp, so order does not tell. Memory is bounded: all but a few thousand
-wait on disk. This module refuses no uuid; it counts.
+The same uuid may come again with another timestamp, so the order of events does not show it. Memory is bounded: all
+but a few thousand uuids wait on disk. This module refuses no uuid; it only counts.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class DistinctUuids:
             self._put_aside()
 
     def counted(self) -> tuple[int, bytes | None]:
-        """Return how many there are, and one that came more than once, None where none did."""
+        """Return the number of distinct uuids, and a uuid that came more than once; None where none did."""
         self._run.sort()
         number, twin, before = 0, None, None
         piece = max(_LEAST_PIECE, min(_RUN_PIECE, _MERGED // max(1, len(self._places))))
@@ -84,7 +84,7 @@ _SUMS = 1 << 256
 
 
 def uuids_sum(uuids: Iterable[bytes]) -> int:
-    """Return what identifies a set of uuids in whatever order: the sum of their SHA-256, modulo 2^256."""
+    """Return the sum of the uuids' SHA-256, modulo 2^256, which identifies a set of uuids in whatever order."""
     return sum(int.from_bytes(hashlib.sha256(uuid).digest()) for uuid in uuids) % _SUMS
 
 

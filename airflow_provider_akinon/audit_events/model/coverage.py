@@ -1,4 +1,4 @@
-"""Which stretches of time windows leave out, and which they cover twice."""
+"""Finds the stretches of time that windows leave out (gaps), and those that they cover twice (overlaps)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def gaps(windows: Iterable[Window], span: Window) -> list[Window]:
 
 
 def overlaps(windows: Iterable[Window], span: Window) -> list[Window]:
-    """Return the stretches of ``span`` that a window covers which an earlier one covers already, in order."""
+    """Return, in order, the stretches of ``span`` that a window covers although an earlier one does already."""
     found = []
     reached = None
     for window in sorted(windows, key=_edges):

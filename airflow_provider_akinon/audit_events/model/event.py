@@ -1,8 +1,8 @@
-"""Events: what orders and identifies them, beside the record as the API wrote it.
+"""Events: timestamp and uuid, which order and identify them, and the record as the API wrote it.
 
 A record passes through untouched: unknown fields, huge integers, ``1.10`` and the order of keys stay as they were.
-This module refuses records without a ``uuid``, or a ``timestamp`` with a time zone, and names the record as far as it
-says who it is.
+This module refuses records without a ``uuid``, or a ``timestamp`` with a time zone, and its errors give the record's
+uuid and timestamp, where it has them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from airflow_provider_akinon.audit_events.model.unreadable import unreadable
 UUID = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 """The pattern of a UUID in its usual form."""
 MOST_BYTES = 256 * 1024 * 1024
-"""Bytes of an answer, as it comes and unpacked; so of a record too."""
+"""The most bytes of an answer, both as it comes and unpacked; hence also of a record."""
 
 
 class Event(NamedTuple):
@@ -48,7 +48,7 @@ _scan = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
 
 
 def parse_event(line: bytes, place: int | None = None) -> Event:
-    """Return the event of a record that is on one line, and has a ``place`` in its page, from 1 on.
+    """Return the event of a record on one line; ``place`` is the record's number in its page, from 1 on.
 
     :raises ProtocolError: the record has no ``uuid``, or no ``timestamp`` with a time zone.
     """
@@ -65,7 +65,7 @@ def parse_event(line: bytes, place: int | None = None) -> Event:
 
 
 def parse_events(lines: list[bytes]) -> list[Event]:
-    """Return the events of records that are each on one line, all at once where they are as they should be.
+    """Return the events of records, each on one line; valid records are parsed all at once.
 
     :raises ProtocolError: see `parse_event`.
     """
@@ -84,7 +84,7 @@ def members(text: bytes) -> dict[str, bytes]:
 
 
 def raw_members(text: bytes) -> Mapping[str, bytes | msgspec.Raw]:
-    """Return `members` that are only looked at: their values compare, and are bytes where one asks for them."""
+    """Return what `members` does, with values that are not copied: they can be compared, and ``bytes`` copies one."""
     try:
         return _decode_members(text)
     except msgspec.DecodeError:  # of a lone surrogate, which Python's own decoder takes

@@ -1,4 +1,4 @@
-"""Filters: which events of a window are asked for.
+"""Filters say which events of a window are asked for.
 
 The API ignores, without a word, a parameter that it does not know or that is empty, and then hands over
 everybody's events. So this module refuses unknown names, empty values and values that are not integers before
@@ -18,7 +18,7 @@ _INTEGER = re.compile(r"-?[0-9]+")
 
 
 class Filters(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Which events are asked for; None means any.
+    """The values that an event must have to be asked for; None means any value.
 
     ``user`` is the ``user.pk`` of an event, ``content_type`` and ``object_id`` its fields of that name.
     """
@@ -26,9 +26,9 @@ class Filters(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
     user: int | None = None
     """The ``pk`` of an event's ``user``; left out where it was not asked for."""
     content_type: int | None = None
-    """The event's field of that name, likewise."""
+    """The event's ``content_type``; left out where it was not asked for."""
     object_id: int | None = None
-    """The event's field of that name, likewise."""
+    """The event's ``object_id``; left out where it was not asked for."""
 
     @classmethod
     def parse(cls, given: object) -> Filters:

@@ -1,7 +1,7 @@
-"""Text that an author gave, or that a template gave in its place: checked to be text.
+"""Checks that a parameter is text, whether an author gave it or a template.
 
-With ``render_template_as_native_obj``, a template that looks like a number becomes one: ``2026_01`` is 202601 then,
-and nobody can tell what was meant. This module refuses to guess it.
+With ``render_template_as_native_obj``, Airflow turns a template's text that looks like a number into one: ``2026_01``
+becomes 202601, and nobody can tell what was meant. This module refuses to guess.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from airflow_provider_akinon.audit_events.errors import InvalidInput
 
 
 def require_text(field: str, value: object) -> str:
-    """Return ``value``, which is text.
+    """Return ``value`` if it is text.
 
     :raises InvalidInput: it is something else, or nothing but white space.
     """
@@ -41,4 +41,4 @@ _KINDS: tuple[tuple[Any, str], ...] = (
     (Mapping, "a mapping"),
     (list | tuple | set, "a list"),
 )
-"""In this order: a bool is an int too."""
+"""The kinds of values by their types; bool comes before int, since a bool is an int too."""

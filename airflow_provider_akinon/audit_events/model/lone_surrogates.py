@@ -1,6 +1,7 @@
-"""Half a character in JSON: an escaped lone surrogate, which Python's own decoder takes and msgspec does not.
+"""Decodes JSON with escaped lone surrogates (halves of characters), which msgspec refuses and Python's decoder takes.
 
-Such an escape is replaced by another of the same length, decoded, and put back. This module changes no other byte.
+Each such escape is replaced by another one of the same length before decoding, and put back afterwards. This module
+changes no other byte.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ STAND_IN = rb"\ue000"
 
 
 def tolerant(decode: Callable[[bytes], T], record: bytes) -> T:
-    """Return what ``decode`` makes of a record, where need be without its halves of characters.
+    """Return what ``decode`` makes of a record, without its lone surrogates where it fails with them.
 
-    Bytes that it returns have them again.
+    If ``decode`` returns bytes, these have them again.
     """
     try:
         return decode(record)

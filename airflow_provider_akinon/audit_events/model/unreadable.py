@@ -1,7 +1,8 @@
-"""Who a record is that cannot be read: found by its brackets and texts alone, which needs no recursion.
+"""Identifies a record that cannot be read, by its brackets and texts alone, which needs no recursion.
 
-A record may be nested deeper than Python goes, or hold a ``NaN``, which JSON has not. This module refuses to name a
-record of an answer that is not whole, as it may have broken off on the way, or too long to be looked into.
+A record may be nested deeper than Python can follow, or hold a ``NaN``, which JSON does not know. This module refuses
+to name a record of an incomplete answer, which may have broken off on the way, or of one that is too long to be
+searched.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from airflow_provider_akinon.audit_events.foreign_text import shown
 
 _MOST_LOOKED_INTO = 8 << 20
 _LEVELS = 3
-"""Of a page: the page itself, its results, and the records."""
+"""The levels of a page that are looked at: the page itself, its results, and the records."""
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{}]', re.DOTALL)
 _MEMBER = re.compile(rb'"(uuid|timestamp)"\s*:\s*"((?:[^"\\]|\\.){1,64})"')
 
 
 def require_readable(body: bytes, read: Callable[[bytes], object], *, is_page: bool) -> None:
-    """Make sure that no record of a whole body, a page or a single record, is what ``read`` cannot read.
+    """Make sure that ``read`` can read each record of a complete body, which is a page or a single record.
 
-    :raises UnreadableRecord: one is; the first is named.
+    :raises UnreadableRecord: it cannot read one; the first such record is named.
     """
     for place, span in enumerate(_records(body) if is_page else [slice(None)] if _is_whole(body) else (), 1):
         try:
@@ -34,9 +35,9 @@ def require_readable(body: bytes, read: Callable[[bytes], object], *, is_page: b
 
 
 def unreadable(record: bytes, place: int | None, error: BaseException) -> UnreadableRecord:
-    """Return the error of a record that cannot be read: who it is, why, and what to do.
+    """Return the error of a record that cannot be read: which record, why, and what to do.
 
-    :param place: its number in its page, from 1 on.
+    :param place: the record's number in its page, from 1 on; None for a single record.
     """
     said = _own_members(record)
     uuid = said.get("uuid")
@@ -57,7 +58,7 @@ def _is_whole(body: bytes) -> bool:
 
 
 def _records(page: bytes) -> list[slice]:
-    """Return where the records of a page lie; none where it is not whole."""
+    """Return the positions of a page's records; an empty list where the page is incomplete."""
     found = list(_spans(page))
     if not found or found[-1][0] != 0:
         return []
@@ -65,7 +66,7 @@ def _records(page: bytes) -> list[slice]:
 
 
 def _spans(text: bytes) -> Iterator[tuple[int, slice]]:
-    """Yield where each object and list lies that is no deeper than a record, with its depth, when it ends."""
+    """Yield depth and position of each object and list no deeper than a record, in the order of their ends."""
     starts: list[int] = []
     depth = 0
     for token in _TOKEN.finditer(text) if len(text) <= _MOST_LOOKED_INTO else ():
@@ -83,7 +84,7 @@ def _spans(text: bytes) -> Iterator[tuple[int, slice]]:
 
 
 def _own_members(record: bytes) -> dict[str, str]:
-    """Return the uuid and the timestamp among a record's own members, as far as they are short texts."""
+    """Return the uuid and the timestamp among a record's own members, where they are short texts."""
     found: dict[str, str] = {}
     text, depth = record[:_MOST_LOOKED_INTO], 0
     for token in _TOKEN.finditer(text):

@@ -25,7 +25,7 @@ MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
 
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
-"""An aware datetime, also in a document that is read."""
+"""An aware datetime; in a document, too, it must have a time zone."""
 
 
 def parse_instant(field: str, value: object) -> datetime:
@@ -110,9 +110,9 @@ class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     start: Instant
-    """The first instant in it."""
+    """The first instant of the window, in UTC."""
     end: Instant
-    """The first instant after it."""
+    """The first instant after the window, in UTC."""
 
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "start", parse_instant("start", self.start))
@@ -156,8 +156,8 @@ class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def split(self, parts: int, unit: timedelta = MILLISECOND) -> list[Window]:
         """Return at most ``parts`` windows of about equal length that tile this one, cut on whole units.
 
-        ``unit`` is what the API may cut the times to that it shows: an edge inside one would part events that look
-        alike. Only a window within one unit comes back whole.
+        ``unit`` is the unit that the API may cut its times to: an edge inside one would separate events whose times
+        look alike. Only a window within one unit comes back whole.
         """
         if parts == 1:
             return [self]

@@ -1,4 +1,4 @@
-"""What is removed from a record before it is stored, and how it is found."""
+"""Removes credentials, and whatever else the user names, from records before they are stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a credential is called, in English and Turkish.
+"""The names of credentials, in English and Turkish.
 
 A value is a credential where its name says so; ``docs/redaction.rst`` has the names as a table, and how a name is
 read. This module has the only rule for names; it refuses to guess from values.
@@ -36,22 +36,23 @@ _CASES = (
     re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z][A-Z])(?=[a-z])"),  # JWTs: jwt s
     re.compile(r"(?!)"),  # cOoKiE
 )
-"""Where a change of case may begin a new word, the usual reading first."""
+"""Patterns of the places where a change of case may begin a new word, the usual reading first."""
 
 _STEMS = tuple(
     "auth bearer card code cookie cred csc cvc cvv jwt kart key kod numarasi otp pan parola pass pin pwd secret "  # noqa: SIM905
     "sess sid sifre token".split()  # as a list it would take 30 lines
 )
-"""No credential's name does without one of these, or without what `_CC` finds."""
+"""Every name of a credential holds one of these, or what `_CC` finds."""
 _CC = re.compile("cc(?![a-mo-z])")
 NO_PORT = r"""[^/?#\s@:"'<>\\]*+:(?![0-9]*+(?:[/?#\s"'<>\\]|\Z))"""
-"""What begins a URL's authority, up to a colon after which there is no port."""
+"""The pattern of the beginning of a URL's authority, up to a colon that is not followed by a port."""
 _USER_INFO = re.compile(rf"//{NO_PORT}")
 _CODED = re.compile(r"%[0-9A-Fa-f]{2}")
 
 _SHORT = 200
 _MOST_REMEMBERED = 1024
-"""Names or texts of fewer than `_SHORT` characters, in each of four places: a megabyte as a rule, at most three."""
+"""The most names or texts of fewer than `_SHORT` characters in each of four caches: a megabyte as a rule, at most
+three."""
 HARMLESS_NAMES: set[str] = set()
 HARMLESS_TEXTS: set[str] = set()
 
@@ -81,7 +82,7 @@ def is_card(name: str) -> bool:
 
 
 def is_body(name: str) -> bool:
-    """Tell whether a key may be a body that was taken for one."""
+    """Tell whether a key may be a body that was taken for a key."""
     return "=" in name or name[:1] in ("{", "[")
 
 
@@ -98,7 +99,7 @@ def harmless(text: str) -> bool:
 
 
 def has_mark(text: str) -> bool:
-    """Tell whether a text has what every text has that holds a name and its value."""
+    """Tell whether a text has one of the marks without which it holds no name with its value."""
     return (  # in a third of the time that a pattern takes
         "=" in text
         or ":" in text
@@ -158,7 +159,7 @@ _remembered_card = lru_cache(maxsize=_MOST_REMEMBERED)(_names_card)
 
 
 def _readings(name: str) -> Iterable[str]:
-    """Return a name's words in lower case, as each way to see words in its case tells them, the usual one first."""
+    """Return a name's words in lower case, once for each way to tell words by case, the usual way first."""
     if "%" in name:
         name = unquote(name)
     letters = " ".join(_LETTERS.findall(_plain(name)))

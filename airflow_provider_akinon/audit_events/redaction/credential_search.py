@@ -1,6 +1,6 @@
-"""Where credentials are in any JSON: in objects, in lists of names and values, in texts within texts.
+"""Finds credentials in any JSON: in objects, in lists of names and values, in texts within texts.
 
-JSON is searched as far as it is whole, and whatever else as loose text, as it is written and decoded. The work is
+It searches JSON as far as it is whole, and all else as loose text, both as it is written and decoded. The work is
 bounded: what would take more is removed unread. This module does not hurry; most fields never come here.
 """
 
@@ -34,7 +34,7 @@ from airflow_provider_akinon.audit_events.redaction.splicing import (
 )
 
 _LAYERS = 16  # of text within text; what lies deeper is removed unread
-_WORK, _MORE_WORK = 12, 100_000  # characters to look at for each of a field, and whatever the field
+_WORK, _MORE_WORK = 12, 100_000  # characters to look at: for each character of a field, and for any field
 _LEAST_WORK = 700_000  # some kilobytes of forms within forms take as much; what would take more is removed unread
 _TEXT, _MARK, _EDIT = 300, 20, 30  # characters that take as long as a text does, a colon or equals sign, or an edit
 _MAYBE_JSON = re.compile(r"""[{\["]""")
@@ -42,7 +42,7 @@ _JSON_IN_FORM = re.compile(r"""=((?:[{\["]|%7B|%5B|%22)[^&\r\n]++)""", re.IGNORE
 
 
 class CredentialSearch:
-    """A search of one field, within bounds: once all the work is done that its size is worth, all else is removed."""
+    """Searches one field within bounds: after as much work as the field's size allows, it removes the rest."""
 
     def __init__(self, size: int) -> None:
         self._left = max(_LEAST_WORK, _MORE_WORK + _WORK * size)
@@ -53,7 +53,7 @@ class CredentialSearch:
         return self._left <= 0
 
     def searched(self, text: str) -> str:
-        """Return a value's JSON without what can be found in it as a text, also where it is broken."""
+        """Return a value's JSON without the credentials that are found in it as a text, also where it is broken."""
         while self._left > 0:
             self._again = False
             edits = self._string(text, 0, len(text), None, 0) if text[:1] == '"' else self._json(text, None, 0)[0]
@@ -88,7 +88,7 @@ class CredentialSearch:
         return merged(text, edits), whole
 
     def _string(self, text: str, start: int, end: int, parent: str | None, layer: int) -> list[Edit]:
-        """Return the edits of what is between the quotes of a JSON string."""
+        """Return the edits of a JSON string's content, between its quotes."""
         coded = unescaped(text[start + 1 : end - 1])
         found = self._text(coded.text, parent, layer)
         return [(start + 1 + a, start + 1 + b, new) for a, b, new in coded.outer(found)]

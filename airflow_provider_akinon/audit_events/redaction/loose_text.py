@@ -1,8 +1,7 @@
-r"""Credentials in text that is no JSON, or broken: a form, a URL, headers, multipart, a dump that was cut off.
+r"""Finds credentials in text that is no JSON, or broken: a form, a URL, headers, multipart, a dump that was cut off.
 
-Whatever looks like a name and its value is taken for one. A value ends where its form says so and what follows is
-what the form allows there; where it is anything else, all goes that is left of the line. This module finds places;
-it replaces nothing.
+Whatever looks like a name and its value is taken for one. A value ends where its form says so, if what follows is
+allowed there; else the rest of the line counts as the value. This module finds places; it replaces nothing.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from airflow_provider_akinon.audit_events.redaction.splicing import Edit
 
 REDACTED = "[redacted]"
 QUOTED = json.dumps(REDACTED)
-"""The same in JSON."""
+"""`REDACTED` as JSON."""
 PERCENT_QUOTED = quote(REDACTED)
-"""The same in a form or a URL."""
+"""`REDACTED` as a form or a URL has it."""
 
 # No group is repeated possessively, as Python before 3.11.5 gets that wrong; an atomic group says the same.
 
@@ -40,7 +39,7 @@ _GOES_ON = re.compile(
     rf"""(?:\r?\n|\Z|[&<{{\[]|,\s*+(?:\Z|[{{\[("'\d\-]|(?:true|false|null|None|True|False)\b|{_KEY}))""",
     re.DOTALL,
 )
-"""What may follow a value of JSON, or of Python."""
+"""The pattern of text that may follow a value of JSON, or of Python."""
 _STRING_ENDS = re.compile(rf"""["'](?:{_GOES_ON.pattern})""", re.DOTALL)
 _GOES_ON_IN_FORM = re.compile(
     r"""[ \t]*+(?:\r?\n|\Z|/?>|&|[;,][ \t]*+(?:\r?\n|\Z)|(?:[;,]|[ \t])[ \t]*+(?:[\w.\-]++=|/?>))"""
@@ -50,7 +49,8 @@ _IN_USER_INFO = r"""(?:[^/?#\s"'<>\\]|["'](?!\s*[,}\])>:]))"""
 _USER_INFO = re.compile(
     rf"""(?<=//)(?:{_IN_USER_INFO}+(?=@)|{NO_PORT}(?:(?=[^@]{{0,100}}+@)(?:{_IN_USER_INFO}|[/?#]){{0,100}}(?=@)|{_IN_USER_INFO}{{0,100}}\Z))"""
 )
-"""Up to the last @ of a URL's authority; where what looks like a port is none, up to any @, or to the text's end."""
+"""The pattern of a URL's user-info: up to the last @ of the authority; where a seeming port is none, up to any @, or
+the text's end."""
 
 # Names.
 _IN_NAME = r"""[^\r\n&;,?#=:{}"<>\\/]"""
@@ -58,7 +58,7 @@ _NAMED = re.compile(
     rf"""(?<!{_IN_NAME})({_IN_NAME}++(?>(?:(?:(?<=\[)"|"(?=\])){_IN_NAME}*+)*))[?#/;<>{{}}]{{0,3}}+(")?(?(2)\s*+|(?:\s++(?==))?)([=:])"""
 )
 _BEFORE_NAME = re.compile(r"""["<>{}\\=]|(?<![^\r\n])[^\r\n:]*+:[^\r\n]*+[\r\n]""")
-"""What no name in a form has in it: marks of something else, or a line of headers."""
+"""The pattern of text that no name in a form has in it: marks of something else, or a line of headers."""
 _SPACE = re.compile(r"\s*+")
 _BLANK = re.compile(r"[ \t]*+")
 _RUN = re.compile(r"[\w.\-\[\]%+$]+")
@@ -204,7 +204,7 @@ def _line_end(text: str, start: int) -> int:
 
 
 def _ends_in_form(text: str) -> re.Pattern[str]:
-    """Return what may end a value in this form, URL or attribute."""
+    """Return the pattern of text that may end a value in this form, URL or attribute."""
     semicolon = "" if "&" in text else r"|;[ \t]++(?=[\w.\-]++=)"
     return re.compile(rf"""&|\r?\n|\Z|["'{"#" if _URL.match(text) else ""}]{semicolon}""")
 

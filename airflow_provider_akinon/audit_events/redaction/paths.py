@@ -1,4 +1,4 @@
-"""What the paths of a policy lead to in a field's JSON, also in JSON within strings.
+"""Applies the paths of a policy to a field's JSON, also to JSON within strings.
 
 This module follows paths; it knows no credentials, and does not look into text that is no JSON.
 """
@@ -20,18 +20,19 @@ from airflow_provider_akinon.audit_events.redaction.splicing import (
 )
 
 ACTIONS = ("drop", "mask", "hmac")
-"""What a path can do, the strongest first."""
+"""The actions that a path can have, the strongest first."""
 
 States = tuple[dict[str, Any], ...]
-"""Where in a tree of paths a walk is; "" leads to the action of a path that ends there."""
+"""The branches of a tree of paths that a walk has reached; in each, "" leads to the action of a path that ends
+there."""
 Instead = Callable[[str, str], str]
-"""Gives the JSON that stands for a value's JSON, after an action."""
+"""A function that takes a value's JSON and an action, and returns the JSON that replaces the value's."""
 
 _LAYERS = 16  # of text within text; what lies deeper is removed unread
 
 
 def step(states: States, name: str | None, wildcard: str = "*", *, fold: bool = False) -> States:
-    """Return where a member of this name, or an item (None), leads to. ``fold``: the name is a header's."""
+    """Return the branches that a member's name, or an item (None), leads to. ``fold``: it is a header's name."""
     name = name.lower() if name and fold else name
     return tuple(state[each] for state in states for each in {name, wildcard} if each and each in state)
 
@@ -43,7 +44,7 @@ def action_of(states: States) -> str | None:
 
 
 def path_edits(text: str, states: States, instead: Instead, *, fold: bool = False, layer: int = 0) -> list[Edit]:
-    """Return the edits of a value's JSON. ``fold``: its keys are headers', in any case."""
+    """Return the edits of a value's JSON. ``fold``: its keys are names of headers, in upper or lower case."""
     roots, whole = parse_json(text)
     labels: dict[int, States] = {}  # by where a value starts: where the name beside it leads
     edits: list[Edit] = []
@@ -74,7 +75,7 @@ def path_edits(text: str, states: States, instead: Instead, *, fold: bool = Fals
 def _led_beside(
     text: str, parent: Node, node: Node, here: States, labels: dict[int, States], *, fold: bool
 ) -> States:
-    """Return where the names lead that stand beside a value, as ``["Cookie", …]``, and note it for the value."""
+    """Return the branches that names beside a value lead to, as in ``["Cookie", …]``, and note them for the value."""
     names, values = labelled(text, parent, node)
     led = tuple(state for label in names for state in step(here, label, "", fold=fold))
     labels.update({value[2]: led for value in values})
@@ -84,7 +85,7 @@ def _led_beside(
 def _within(
     text: str, start: int, end: int, states: States, instead: Instead, *, fold: bool, layer: int
 ) -> list[Edit]:
-    """Return the edits of what is in a JSON string, if that is JSON as well."""
+    """Return the edits of a JSON string's content, if that is JSON as well."""
     coded = unescaped(text[start + 1 : end - 1])
     if text[start] != '"' or coded.text.lstrip()[:1] not in ("{", "[", '"'):
         return []

@@ -1,8 +1,9 @@
-"""Redaction: what an event's record loses before it is stored.
+"""Redaction: removes parts of an event's record before it is stored.
 
-The policy ``credentials`` looks into ``headers``, ``post_data``, ``query_params`` and ``url`` and replaces what a
-*name* says is a credential: under keys of JSON, also of JSON within strings, in lists of names and values, in forms,
-URLs, blocks of headers and multipart bodies. Paths that the user adds drop, mask or pseudonymise values anywhere.
+The policy ``credentials`` looks into ``headers``, ``post_data``, ``query_params`` and ``url`` and replaces each value
+whose *name* says that it is a credential: under keys of JSON, also of JSON within strings, in lists of names and
+values, in forms, URLs, blocks of headers and multipart bodies. Paths that the user adds drop, mask or pseudonymise
+values anywhere.
 
 Nothing is decoded and encoded again: places are found and spliced, so every other byte stays, such as ``1.10``, a
 repeated key or a lone surrogate. What is broken or cut off is searched as text, and where it is uncertain how far
@@ -34,14 +35,14 @@ from airflow_provider_akinon.audit_events.redaction.splicing import (
 
 POLICY = "credentials"
 VERSION = 2
-"""Rises when the policy finds something else than before."""
+"""The policy's version; it rises when the policy finds something else than before."""
 FIELDS = ("headers", "post_data", "query_params", "url")
 """The fields of an event in which the policy looks for credentials."""
 SHORTEST_KEY = 16
-"""Bytes. Whoever guesses the key of pseudonyms can guess what they stand for."""
+"""The least length, in bytes, of the key of pseudonyms: whoever guesses it can guess what they stand for."""
 
 HMAC_MARK = b"hmac-sha256:"
-"""What pseudonyms begin with."""
+"""The text that pseudonyms begin with."""
 _PASSES = 16  # over a field, as what a path removes may lay credentials bare
 _PSEUDONYM = re.compile(rf"{HMAC_MARK.decode()}[0-9a-f]{{32}}")
 _ANY = re.compile(r"""[ \t\r\n]++|("[^"\\]*+(?>(?:\\.[^"\\]*+)*)")""", re.DOTALL)
@@ -72,8 +73,8 @@ class Redaction:
     def parse(cls, redact: object, *, key: bytes | None = None) -> Redaction | None:
         """Return the policy of ``"credentials"``, or of a mapping of paths to ``drop``, ``mask`` or ``hmac``.
 
-        A mapping adds its paths to the credentials. None gives None: nothing is redacted. ``key`` is what ``hmac``
-        needs, at least `SHORTEST_KEY` bytes.
+        A mapping adds its paths to the credentials. None gives None: nothing is redacted. ``hmac`` needs ``key``, of
+        at least `SHORTEST_KEY` bytes.
 
         :raises InvalidInput: the policy, an action or a path is unknown, or the key is missing. Names all of them.
         """
@@ -112,7 +113,7 @@ class Redaction:
         return spliced(line, edits) if edits else line
 
     def _object(self, line: bytes, states: States, fields: Collection[str]) -> bytes:
-        """Return an object's JSON with what the paths lead to redacted, and in ``fields`` also credentials."""
+        """Return an object's JSON, redacted where the paths lead; in ``fields``, credentials are redacted too."""
         wanted = {name for state in states for name in state}
         members = members_of(line)
         edits: list[ByteEdit] = []

@@ -1,7 +1,7 @@
-"""Where credentials are in JSON that is whole: its names and texts tell, once it is decoded.
+"""Finds credentials in whole JSON quickly, by its names and texts once it is decoded.
 
-Most fields hold no credential, or a few under plain names. Where these stand is found by how JSON writes the names.
-This module never guesses: where it cannot tell a place for certain, it leaves the JSON to `CredentialSearch`.
+Most fields hold no credential, or a few under plain names. Their places are found by the way in which JSON writes the
+names. This module never guesses: where it cannot tell a place for certain, it leaves the JSON to `CredentialSearch`.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def redacted(json: bytes) -> bytes:
 
 
 def edits_of_fields(fields: dict[str, msgspec.Raw], names: tuple[str, ...]) -> list[ByteEdit]:
-    """Return the edits that take the credentials out of a record, which is compact, in the fields of these names."""
+    """Return the edits that take the credentials out of the fields of these names in a compact record."""
     # All at once, as most hold none.
     values = [*filter(None, map(fields.get, names))]
     json = b"[%b]" % b",".join(values)
@@ -105,15 +105,15 @@ def _decoded(json: bytes) -> list[Any] | None:
 
 
 def _look(json: bytes, roots: list[Any] | None) -> tuple[list[bytes], list[str]] | None:
-    """Return what stands before the credentials in JSON, and the texts that may hold some; None where it cannot tell.
+    """Return the marks before the credentials in JSON, and the texts that may hold some; None where it cannot tell.
 
-    ``roots``: what the JSON says.
+    ``roots``: the decoded JSON, as `_decoded` returns it.
     """
     if roots is None:
         return None
     marks: list[bytes] = []
     texts: list[str] = []
-    # Of a key that is there twice one value was lost, and with it quotation marks.
+    # Decoding loses a value of a key that is there twice, and with it quotation marks.
     if _collected(roots, marks, texts) != _quotes(json) or len(marks) + len(texts) > _FEW:
         return None
     return (marks, texts) if marks or texts else _NOTHING
@@ -124,7 +124,8 @@ def _edits(
 ) -> list[ByteEdit] | None:
     """Return the edits that take the credentials out of JSON; None where it has to be searched.
 
-    ``search``: for its texts; without, none may need it. ``layer``: in how many strings the JSON is.
+    ``search``: searches the JSON's texts; without it, no text may need a search. ``layer``: the number of strings
+    around the JSON.
     """
     taken = _taken(json, marks)
     replaced = _replaced(json, texts, search, layer) if texts else []
@@ -145,9 +146,9 @@ def _quotes(json: bytes) -> int:
 
 
 def _collected(roots: list[Any], marks: list[bytes], texts: list[str]) -> int | None:
-    """Collect what stands before credentials, and texts that may hold some; return how many quotation marks it saw.
+    """Collect the marks before credentials, and texts that may hold some; return the number of quotation marks seen.
 
-    None where a name says something of more than one scalar: of what is below it, or beside it.
+    Return None where a name says of more than one scalar that it is a credential: of all below it, or beside it.
     """
     quotes = 0
     inside: list[Any] = [roots]
@@ -190,7 +191,7 @@ def _under_names(members: dict[str, Any], marks: list[bytes]) -> int | None:
 
 
 def _beside_name(items: list[Any], marks: list[bytes], inside: list[Any], *, is_item: bool) -> int | None:
-    """Note the name in ``["Cookie", …]``, and return how many strings it holds; put any other list to what is inside.
+    """Note the name in ``["Cookie", …]``, and return how many strings it holds; add any other list to ``inside``.
 
     ``is_item``: whether it is in a list.
     """
@@ -205,7 +206,7 @@ def _beside_name(items: list[Any], marks: list[bytes], inside: list[Any], *, is_
 
 
 def _taken(json: bytes, marks: list[bytes]) -> list[ByteEdit] | None:
-    """Return the edits that take out the scalars after marks; None where these do not stand there as they are."""
+    """Return the edits that take out the scalars after marks; None where the JSON writes the marks in another way."""
     edits: list[ByteEdit] = []
     for mark in set(marks):
         ends = _ends(json, mark)
@@ -221,7 +222,7 @@ def _taken(json: bytes, marks: list[bytes]) -> list[ByteEdit] | None:
 
 
 def _replaced(json: bytes, texts: list[str], search: CredentialSearch | None, layer: int) -> list[ByteEdit] | None:
-    """Return the edits of texts; None where these do not stand there as JSON usually writes them."""
+    """Return the edits of texts; None where the JSON does not write them in the usual way."""
     edits: list[ByteEdit] = []
     for text in set(texts):
         old = _encode(text)
@@ -248,7 +249,7 @@ def _new_text(text: str, old: bytes, search: CredentialSearch | None, layer: int
 
 
 def _form_edits(text: str) -> list[Edit] | None:
-    """Return the edits of a form, or of a URL with a query; None where it is not plain what its names are."""
+    """Return the edits of a form, or of a URL with a query; None where its names are not plain."""
     found = _PLAIN_FORM.fullmatch(text)
     if not found or has_stem(found[1].removeprefix("https:").removeprefix("http:")):
         return None
@@ -266,7 +267,7 @@ def _form_edits(text: str) -> list[Edit] | None:
 
 
 def _ends(json: bytes, written: bytes) -> list[int]:
-    """Return where what is written ends, wherever it stands and its first quotation mark is not escaped."""
+    """Return the end of each place where ``written`` stands and its first quotation mark is not escaped."""
     ends = []
     at = json.find(written)
     while at >= 0:

@@ -1,4 +1,4 @@
-"""Splicing texts: what a JSON text holds and where, and what a coded text stands for and where it came from.
+"""Splices texts: finds the values in a JSON text, and what a coded text stands for, each with its place.
 
 Nothing is decoded and encoded again. What is found is replaced by splicing, so that every other byte stays, such as
 ``1.10``, a repeated key or a lone surrogate. This module knows no credentials, and takes broken JSON as far as it
@@ -17,7 +17,7 @@ from urllib.parse import quote
 import msgspec
 
 Edit = tuple[int, int, str]
-"""Replace what is between two places by a text."""
+"""An edit: the text between two places is replaced by another text."""
 ByteEdit = tuple[int, int, bytes]
 
 
@@ -46,7 +46,7 @@ _KEY_STRING = re.compile(r'"[^"\\]*+(?>(?:\\.[^"\\]*+)*)"', re.DOTALL)
 def parse_json(text: str) -> tuple[list[Node], bool]:
     """Return the values that a text of JSON holds, one after the other, and whether all of it was understood.
 
-    What is not closed goes to the text's end.
+    A value that is not closed goes to the text's end.
     """
     roots: list[Node] = []
     above: list[tuple[list[Node], str | None, int, int]] = []

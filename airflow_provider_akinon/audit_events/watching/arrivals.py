@@ -1,9 +1,9 @@
-"""New events: what has arrived since the last look, once each.
+"""Finds new events: those that have arrived since the last look, each once.
 
-A look reads the events from a little before the last one's end (the overlap, as events become visible late) to
-now, and leaves out those that were announced. What has been announced goes from look to look as a small value, the
-`Cursor`; with it, whoever takes over misses nothing and announces nothing again. It holds no personal data: only
-times, and uuids of the overlap. Events that become visible later than the overlap are not noticed here; a
+A look reads the events from a little before the last one's end (the overlap, as events become visible late) to now,
+and leaves out those that were announced. What has been announced goes from look to look as a small value, the
+`Cursor`; with it, another process can take over, and misses nothing and announces nothing again. It holds no personal
+data: only times, and uuids of the overlap. Events that become visible later than the overlap are not noticed here; a
 reconciliation of counts is for these.
 """
 
@@ -20,17 +20,17 @@ from airflow_provider_akinon.audit_events.export import export_window
 from airflow_provider_akinon.audit_events.model import Filters, Window, format_instant, parse_event, parse_instant
 
 MOST_UUIDS = 20
-"""Uuids that an announcement names."""
+"""The most uuids that an announcement names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """How far events have been announced."""
+    """The point up to which events have been announced."""
 
     until: datetime
-    """Where the last look ended, UTC."""
+    """The end of the time that the last look covered, in UTC."""
     announced: Mapping[str, datetime] = field(default_factory=dict)
-    """The announced events that the next look will see again: uuid and timestamp."""
+    """The announced events that the next look will see again: their timestamps in UTC, by their uuids."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON takes it."""
@@ -49,12 +49,12 @@ class Batch:
     """New events, as they are announced. No personal data."""
 
     batch_id: str
-    """The same for the same events only."""
+    """An id that is the same only for the same events."""
     count: int
     window: Window
-    """From the first new event to where the look ended."""
+    """The time from the first new event to the end of the look."""
     uuids: tuple[str, ...]
-    """The first `MOST_UUIDS` of them, in ``(timestamp, uuid)`` order."""
+    """The first `MOST_UUIDS` uuids of the new events, in ``(timestamp, uuid)`` order."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON takes it."""

@@ -1,8 +1,8 @@
 """Waiting for a window: until it holds enough events, and until it has settled.
 
 A data-warehouse view shows events late: a window that has ended can still grow. It has settled once its end has
-passed and its count has not moved for a while. What was seen last goes from look to look as a small value
-(`Sighting`), so that whoever looks keeps nothing else: a sensor between two pokes, or a trigger that another
+passed and its count has not moved for a while. The result of a look goes on to the next one as a small value
+(`Sighting`), and nothing else has to be kept: not by a sensor between two pokes, nor by a trigger that another
 process takes over. This module sends one small request for each look; it never sleeps and knows no clock.
 """
 
@@ -18,12 +18,12 @@ from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.audit_events.model import Filters, Window, format_instant, parse_instant
 
 MAX_LATENESS = timedelta(hours=24)
-"""How long after its end a window may still be growing, where nothing else is said."""
+"""The time after its end during which a window may still be growing, by default."""
 
 
 @dataclass(frozen=True, slots=True)
 class Awaited:
-    """What is waited for.
+    """A window to wait for, and the conditions that it has to meet.
 
     :raises InvalidInput: ``min_events`` or a duration is negative, or not of its type.
     """
@@ -31,9 +31,9 @@ class Awaited:
     window: Window
     filters: Filters
     min_events: int
-    """Matching events that the window must hold."""
+    """The number of matching events that the window must hold."""
     settled_for: timedelta | None = None
-    """How long the count must not have moved, from the window's end on; None where that does not matter."""
+    """The time for which the count must not have moved, from the window's end on; None where that does not matter."""
     max_lateness: timedelta = MAX_LATENESS
     """A window that ended longer ago has settled at the first look."""
 
@@ -59,11 +59,11 @@ class Awaited:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """How many events a window held when it was looked at last."""
+    """The number of events that a window held at the last look."""
 
     count: int
     since: datetime
-    """When this count was first seen, UTC."""
+    """The time when this count was first seen, in UTC."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON takes it."""
@@ -78,7 +78,7 @@ class Sighting:
 def look_at(api: PagesOfEvents, awaited: Awaited, before: Sighting | None, now: datetime) -> tuple[Sighting, bool]:
     """Count the window once; return the sighting, and whether the waiting is over.
 
-    ``before`` is what the last look saw, None at the first; ``now`` is an aware datetime.
+    ``before`` is the last look's sighting, None at the first look; ``now`` is an aware datetime.
 
     :raises ApiError: the API failed; see `errors`.
     """
