@@ -1,6 +1,6 @@
-"""What the operators that touch the archive in S3 share: the bucket, the arguments of uploads, and keys.
+"""Serves the operators that touch the archive in S3: gets the bucket, the arguments of uploads, and secret keys.
 
-Keys come from the passwords of connections, and are masked in logs from then on.
+The secret keys come from the passwords of connections, and are masked in logs from then on.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 def open_bucket(name: str | None, aws_conn_id: str | None, *, conditional: bool = True) -> Bucket:
-    """Return the bucket, looked at once: a wrong name or a missing permission shows before any work.
+    """Return the bucket after looking at it once: a wrong name or a missing permission shows before any work.
 
     :param conditional: as `Bucket` takes it.
     :raises InvalidInput: the name is missing, or there is no such bucket.
@@ -87,7 +87,7 @@ def _password(field: str, conn_id: str, purpose: str) -> str:
 
 
 def warns_of_changes(on_source_change: object) -> bool:
-    """Tell whether changes at the source are only warned of, rather than failed for.
+    """Tell whether changes at the source only log a warning, rather than fail the task.
 
     :raises InvalidInput: it is neither.
     """

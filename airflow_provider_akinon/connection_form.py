@@ -24,7 +24,8 @@ BEHAVIOUR: dict[str, Any] = {
 }
 
 _TYPES = ("string", "integer", "number", "boolean", "null")
-"""Of several types, Airflow 3 takes the first for the field, and stores what is typed as JSON has it where it can."""
+"""The types of fields. Of several, Airflow 3 takes the first for the field, and stores typed text as the JSON value
+that it spells, where it spells one."""
 
 
 def _field(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,7 +80,7 @@ def widgets() -> dict[str, Any]:
 
 
 def _store_json(_: Any, field: Any) -> None:
-    """Let a field store what was typed as JSON has it, where it is a number or ``true``; a validator of WTForms.
+    """Let a field store a typed number, or ``true``, as the JSON value and not as text; a validator of WTForms.
 
     Anything else stays text, for `Settings` to judge, and so do ``0`` and ``false``: where Airflow 2 edits a
     connection, it shows a field's default in their place.

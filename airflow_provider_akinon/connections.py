@@ -1,4 +1,4 @@
-"""How an operator's argument becomes a connection: by its id, and with an error that says which argument it was.
+"""Gets the connection whose id an operator's argument gives, or raises an error that names the argument.
 
 This module masks nothing, and looks into no field.
 """

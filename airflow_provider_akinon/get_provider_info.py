@@ -1,4 +1,4 @@
-"""What Airflow reads through the entry point ``apache_airflow_provider``."""
+"""The provider's metadata, which Airflow reads through the entry point ``apache_airflow_provider``."""
 
 from __future__ import annotations
 
@@ -48,5 +48,5 @@ def get_provider_info() -> dict[str, Any]:
 
 
 def _classes_in(module: str) -> list[dict[str, Any]]:
-    """Return how Airflow is told of a module with classes of ours."""
+    """Return the entry that tells Airflow of a module with classes of ours."""
     return [{"integration-name": _INTEGRATION, "python-modules": [module]}]

@@ -1,7 +1,7 @@
-"""What the operators and sensors share: the window of the task's run, and which errors end the task for good.
+"""Serves operators and sensors: finds the window of the task's run, and tells which errors end the task for good.
 
-The window is what the author gave, else what the run is for. It is never guessed: on Airflow 3 most schedules make
-runs without a data interval, and an export over such a run would be an empty file for every day.
+The window is the one that the author gave, else the one that the run is for. It is never guessed: on Airflow 3 most
+schedules make runs without a data interval, and an export over such a run would be an empty file for every day.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ def has_asset_watchers() -> bool:
 
 
 def ends_killed_tasks() -> bool:
-    """Tell whether this Airflow ends a task that it has told that it is killed."""
+    """Tell whether this Airflow itself ends a task after telling it that it is killed."""
     return AIRFLOW < (3, 0)
 
 
 def has_task_state() -> bool:
-    """Tell whether this Airflow keeps what a task wants to remember between two pokes."""
+    """Tell whether this Airflow keeps state for a task between two pokes."""
     return AIRFLOW >= (3, 3)
 
 
 class Killable:
-    """What of an operator ends its `execute` when the task is killed; beside ``BaseOperator``, with `killable`.
+    """A mixin for operators, used with `killable`: it ends `execute` when the task is killed.
 
     Airflow 3 tells a task that it is killed, and then waits for it; five seconds later it is killed without a word.
     """
@@ -83,12 +83,12 @@ def failing_for_good() -> Iterator[None]:
     except AkinonError as error:
         if not error.permanent:
             raise
-        # Airflow logs what an error comes from before it, and this has the same words. Where it came from stays.
+        # Airflow would log the cause of the error first, which has the same words. The traceback stays.
         raise AirflowFailException(str(error)).with_traceback(error.__traceback__) from None
 
 
 def fail_with(context: Mapping[str, Any], result: object, message: str) -> NoReturn:
-    """Fail the task for good, and leave to others what it would have returned."""
+    """Fail the task for good, and leave its result in XCom for other tasks."""
     if "ti" in context:
         context["ti"].xcom_push(key="return_value", value=result)
     raise AirflowFailException(message)
@@ -96,7 +96,7 @@ def fail_with(context: Mapping[str, Any], result: object, message: str) -> NoRet
 
 @dataclass(frozen=True, slots=True)
 class WindowRequest:
-    """What an author said about the window: both edges or none, and how long a partition is."""
+    """The window that an author asked for: both edges or none, and the length of a partition."""
 
     start: object
     end: object

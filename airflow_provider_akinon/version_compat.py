@@ -1,4 +1,4 @@
-"""What this package imports from Airflow and finds elsewhere from version to version: once, for all modules.
+"""Imports, once for all modules, the names of Airflow whose place differs from version to version.
 
 It takes each name from Airflow itself, where that version has it without a warning. The provider
 ``common-compat`` has most of them too, but only versions that are newer than those that the constraints of

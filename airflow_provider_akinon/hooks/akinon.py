@@ -31,7 +31,7 @@ from airflow_provider_akinon.version_compat import BaseHook, Connection, mask_se
 __all__ = ["AkinonHook"]
 
 LEAST_MASKED = 5
-"""Characters of a text that Airflow masks."""
+"""The least length, in characters, of a text that Airflow masks."""
 
 
 def settings_of(connection: Connection) -> Settings:

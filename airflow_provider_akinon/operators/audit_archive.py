@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 SHOWN = 20
-"""So many of the wrong findings go to XCom and into a failure's message; the log has all."""
+"""The most wrong findings that a failure's message shows; the log has all."""
 
 
 class SealAuditArchiveOperator(Killable, BaseOperator):
@@ -66,7 +66,7 @@ class SealAuditArchiveOperator(Killable, BaseOperator):
         ``start`` and ``end``, the period is the run's data interval.
     :param end: the period's end; not in the future (templated).
     :param s3_bucket: the bucket (templated); None for ``service_config.s3.bucket_name`` of the AWS connection.
-    :param s3_key_prefix: what the exports' keys begin with, in whole folders (templated). Verify with the same one.
+    :param s3_key_prefix: the prefix of the exports' keys, in whole folders (templated). Verify with the same one.
     :param seal_key_conn_id: the connection whose password is the Ed25519 private key that signs; None for no
         signature (templated).
     :param known_heads: heads that are known from elsewhere, such as the one that was returned last time, and have to
@@ -232,7 +232,7 @@ class VerifyAuditArchiveOperator(Killable, BaseOperator):
 
 
 class ReconcileAuditArchiveOperator(Killable, BaseOperator):
-    """Counts windows that were exported again, and tells which have late or vanished events.
+    """Counts exported windows again, and tells which have late or vanished events.
 
     One small request for each window. A window whose count is not what its last receipt tells is mended by exporting
     it again: here with ``repair=True``, or by mapped tasks, for which `export_again_kwargs` makes the arguments. That
@@ -245,11 +245,11 @@ class ReconcileAuditArchiveOperator(Killable, BaseOperator):
         ``start`` and ``end``, the run's data interval.
     :param end: windows that start before it (templated).
     :param s3_bucket: the bucket (templated); None for ``service_config.s3.bucket_name`` of the AWS connection.
-    :param s3_key_prefix: what the exports' keys begin with, in whole folders (templated).
+    :param s3_key_prefix: the prefix of the exports' keys, in whole folders (templated).
     :param sample: how many stored events, drawn by lot from all these windows, to fetch again and compare field by
         field.
-    :param repair: export windows whose count is not what their last receipt tells again, as they were exported
-        before.
+    :param repair: export again, as they were exported before, the windows whose count is not what their last receipt
+        tells.
     :param on_source_change: with ``repair``, ``"fail"`` fails the task for good where stored events were changed or
         have vanished, after everything was mended; ``"warn"`` lets it pass.
     :param redact: with ``sample`` or ``repair``, the policy by which the events were stored, as the export takes it.
@@ -344,7 +344,7 @@ class ReconcileAuditArchiveOperator(Killable, BaseOperator):
                 raise failure
         result = [each.as_dict() for each in windows if each.has_moved]
         if changes and not warns:
-            # What was recorded has its count from then on: another try would not see it, and succeed.
+            # Recorded changes count as known from then on: another try would not see them, and succeed.
             said = [*([] if failure is None else [str(failure)]), *changes]
             fail_with(context, result, "; ".join(said[:SHOWN]))
         return result

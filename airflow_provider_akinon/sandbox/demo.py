@@ -124,7 +124,7 @@ class Airflow:
 
 @dataclass(frozen=True)
 class StoredObject:
-    """What lies in the bucket for a day."""
+    """The object that lies in the bucket for a day."""
 
     day: datetime
     key: str

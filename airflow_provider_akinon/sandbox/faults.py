@@ -1,8 +1,8 @@
-"""What can go wrong with an API of this kind, on demand, bounded, and random from the seed.
+"""Makes the sandbox fail as an API of this kind can: on demand, bounded, and random from the seed.
 
-Two places, as in real life. The API itself behaves worse: `urlpatterns` serves a view with other parts than the
-plain one's. And something between the API and the client spoils answers: `Network`, a WSGI middleware around the
-whole application. Neither is loaded where no flag asks for it.
+It fails in two places, as in real life. The API itself behaves worse: `urlpatterns` serves a view with other parts
+than the plain one's. And something between the API and the client spoils answers: `Network`, a WSGI middleware around
+the whole application. Neither is loaded where no flag asks for it.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ _deletions = OPTIONS.delete_while_reading
 
 
 def _change(view: FaultyAuditEvents) -> None:
-    """Insert an event into what a list request asks for, and delete one from it, while any are left to."""
+    """Insert an event into what a list request asks for, and delete one from it, as far as the options say."""
     global _insertions, _deletions
     if not _insertions and not _deletions:
         return

@@ -16,14 +16,14 @@ from typing import NoReturn
 from urllib.parse import urlsplit
 
 FAULTS = ("502", "503", "429", "html", "empty", "truncated", "reset")
-"""What ``--faults`` draws from."""
+"""The kinds of faults that ``--faults`` draws from."""
 SLOW_FAULTS = ("drip", "hang")
 """Kinds that happen only where ``--fault`` names them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the sandbox was asked to be; see ``--help`` for each field."""
+    """The options of the sandbox; see ``--help`` for each field."""
 
     events: int
     days: int

@@ -17,9 +17,9 @@ from typing import Any
 from airflow_provider_akinon.sandbox.options import Options
 
 FAULT = "sandbox.fault"
-"""Where `faults` leaves, in the WSGI environment, what it did to a request."""
+"""The key in the WSGI environment under which `faults` leaves what it did to a request."""
 ROWS = "sandbox.rows"
-"""Where `api` leaves how many rows a list request skipped and gave."""
+"""The key in the WSGI environment under which `api` leaves how many rows a list request skipped and gave."""
 
 
 class RequestLog:

@@ -27,7 +27,7 @@ START_TIMEOUT = 60.0
 """Seconds to wait until the server answers."""
 
 STARTS = 3
-"""How often a server is started before that is given up."""
+"""The number of times that a server is started before giving up."""
 
 _PORTS = ("master", "volume", "filer", "s3", "webdav", "admin")
 

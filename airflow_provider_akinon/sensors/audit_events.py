@@ -1,8 +1,8 @@
 """Wait until a window holds audit events, or has settled.
 
-A thin shell around `watching`: one small request for each poke. What is carried from poke to poke is the last count
-and since when it stands; a sensor that keeps its worker carries it itself, a deferred one in its trigger, and a
-rescheduled one in Airflow's task state. Where there is no such place, the constructor refuses.
+A thin shell around `watching`: one small request for each poke. The last count, and since when it stands, go on from
+poke to poke: a sensor that keeps its worker keeps them itself, a deferred one in its trigger, and a rescheduled one
+in Airflow's task state. Where Airflow has no such place, the constructor refuses.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = ["AuditEventsSensor"]
 
 _STATE_KEY = "akinon-sighting"
 _SAY_AGAIN = timedelta(hours=1)
-"""How long a poking sensor keeps quiet where it sees nothing new."""
+"""The time for which a poking sensor logs nothing while it sees nothing new."""
 
 
 class AuditEventsSensor(Killable, BaseSensorOperator):
@@ -184,7 +184,7 @@ class AuditEventsSensor(Killable, BaseSensorOperator):
             self.log.info("%s. Looking again %s, and saying so hourly", progress_of(awaited, sighting, now), again)
 
     def _most_seconds_between(self) -> float | None:
-        """Return what a growing interval between pokes may grow to, None where it does not grow."""
+        """Return the longest interval between pokes, in seconds, where it grows; None where it does not grow."""
         if not self.exponential_backoff:
             return None
         most = self.timeout if self.max_wait is None else self.max_wait

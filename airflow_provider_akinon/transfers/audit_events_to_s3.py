@@ -69,7 +69,7 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
     :param s3_bucket: the bucket (templated); None for ``service_config.s3.bucket_name`` of the AWS connection.
     :param s3_key: the first object's whole key, or an ``s3://bucket/key`` URL without ``s3_bucket`` (templated). A
         name for late events, such as one that ends in ``.late-1``, is refused.
-    :param s3_key_prefix: what the key begins with, in place of ``s3_key`` (templated); None for
+    :param s3_key_prefix: the prefix of the key, in place of ``s3_key`` (templated); None for
         ``akinon/audit-events/<host>/remote/<remote_id>``, where the id may be ``none``.
     :param file_format: ``"jsonl.gz"``, ``"jsonl"`` or ``"parquet"``; the last needs the extra ``[parquet]``.
     :param redact: ``"credentials"``, which removes passwords, cookies, tokens and card data; or a dict of further

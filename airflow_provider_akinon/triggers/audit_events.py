@@ -1,9 +1,9 @@
 """Triggers that wait for a window without a worker, and that announce new events to the watchers of an asset.
 
-Thin shells around `watching`. Requests and the lookup of the connection run in threads of their own, so
-that the triggerer's event loop never waits; only the connection's id is serialized. What passes is tried again, a
-few times in a row and each time later; what does not, ends the wait for a window. What watches an asset never ends by
-itself.
+Thin shells around `watching`. Requests and the lookup of the connection run in threads of their own, so that the
+triggerer's event loop never waits; only the connection's id is serialized. After an error that may pass, a trigger
+tries again, a few times in a row and each time later; any other error ends the wait for a window. A trigger that
+watches an asset never ends by itself.
 
 Connecting a trigger to an asset (`AssetWatcher`) needs Airflow 3; on Airflow 2 `AuditEventsArrivedTrigger` can be
 imported, and says so when it is made.
@@ -50,7 +50,7 @@ FIRST_PAUSE = 2.0
 """Seconds to wait after a failed look; twice as long after each further one."""
 
 LONGEST_TO_HAND_OVER = 10.0
-"""Seconds that the triggerer has to store an event, before it is noted as told."""
+"""Seconds that the triggerer has to store an event, before the event is noted as told."""
 PAUSE_AFTER_FAILURE = 300.0
 """Seconds until a watching trigger looks again after an error that does not pass by itself."""
 
@@ -82,7 +82,7 @@ async def _ask(conn_id: str, question: Callable[[AuditEventsApi], T]) -> T:
 
 
 async def _ask_patiently(conn_id: str, question: Callable[[AuditEventsApi], T], log: Any) -> T:
-    """Return what `_ask` does, asking again after errors that pass.
+    """Return what `_ask` returns, asking again after errors that may pass.
 
     :raises AkinonError: it is permanent, or the `MOST_FAILURES`-th in a row.
     """
@@ -144,7 +144,7 @@ class AuditEventsTrigger(BaseTrigger):
     :param max_lateness: seconds after its end from which on a window has settled at once.
     :param poke_interval: seconds between two looks.
     :param most_seconds_between: where given, the interval doubles with each look, up to it.
-    :param sighting: what was seen last, as `Sighting.as_dict` writes it.
+    :param sighting: the last sighting, as `Sighting.as_dict` writes it.
     """
 
     def __init__(
@@ -196,7 +196,7 @@ class AuditEventsTrigger(BaseTrigger):
         )
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what makes the trigger anew; no secret is among it."""
+        """Return the class and the arguments that make the trigger anew; no secret is among them."""
         names = (
             "akinon_conn_id",
             "start",
@@ -291,7 +291,7 @@ class AuditEventsArrivedTrigger(BaseEventTrigger):
         self._has_state = True
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what makes the trigger anew; no secret is among it."""
+        """Return the class and the arguments that make the trigger anew; no secret is among them."""
         names = ("since", "filters", "poll_interval", "overlap", "akinon_conn_id", "name")
         return f"{__name__}.{type(self).__name__}", {name: getattr(self, name) for name in names}
 
@@ -323,10 +323,10 @@ class AuditEventsArrivedTrigger(BaseEventTrigger):
                 await asyncio.sleep(self.poll_interval)
 
     async def _surely(self, doing: str, step: Callable[[], Awaitable[T]]) -> T:
-        """Return what ``step`` does, however often it fails before.
+        """Return the result of ``step``, trying again however often it fails.
 
-        Airflow starts a watching trigger that ends anew, at once and for ever, whatever ended it. Errors are logged:
-        who watches an asset has no other way to know of them than the triggerer's log.
+        This trigger must not end: Airflow would start it anew, at once and for ever, whatever ended it. Errors are
+        logged: the triggerer's log is the only place that tells of them.
         """
         while True:
             try:
