@@ -67,7 +67,7 @@ _BETWEEN_PARTS = re.compile(r"""[\s&?#"'<>=]""")
 
 # Lists of names and values.
 _PAIR = re.compile(rf"(?:\A\s*+[\[(]?|[\[(,]\s*+[\[(])\s*+({_STRING})\s*+,\s*+", re.DOTALL)
-_LABEL = re.compile(rf"""["'](?:name|key)["']\s*+:\s*+({_STRING}|["'][^"']*+\Z)""", re.DOTALL | re.IGNORECASE)
+_LABEL = re.compile(rf"""["'](?:name|key)["']\s*+:\s*+(?:({_STRING})|[bru]?["'])""", re.DOTALL | re.IGNORECASE)
 _LABELLED = re.compile(r"""["']value["']\s*+:\s*+""", re.IGNORECASE)
 _BETWEEN_OBJECTS = re.compile(r"[^{]+")
 _UNSEPARATED = re.compile(rf"[{{,]\s*+({_STRING})\s*+(?=[^\s:=,}}\])&;])", re.DOTALL)
@@ -249,7 +249,7 @@ def _values_in_lists(text: str) -> Iterator[int]:
             yield found.end()
     for members in _BETWEEN_OBJECTS.finditer(text):
         labels = _LABEL.findall(text, *members.span())
-        if any(label[-1] != label[0] or is_credential(_content(label)) for label in labels):  # or is cut off
+        if any(not label or is_credential(_content(label)) for label in labels):  # what is not closed was cut off
             for value in _LABELLED.finditer(text, *members.span()):
                 yield value.end()
 

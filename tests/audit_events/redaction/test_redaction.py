@@ -220,6 +220,7 @@ BROKEN = [
     *(before + body[:end] for before in ("\ufeff", "data: ", "h=", "it's \" x ", ")]}',\n") for body in (PAIRS, LABELS) for end in (-1, -9, None)),
     'h=[["Cookie","ab&HUSH"]]&b=1', 'h=[{"value":"ab&HUSH","name":"Cookie"}]&b=1', 'h=[["Cookie","ab&HUSH"',
     '[{"id":1,"value":"x\\"}HUSH, "name":"Cookie"}]', '[{"value":"HUSH","name":"Passw',
+    *('[{"value":"HUSH","name":' + cut for cut in ('"a[\'passw', '"pass\\"', "'a\"pin", "b'pin\\")),
     # multipart
     *(
         eol.join(("--B", DISPOSITION + head, "", "HUSH", "--B--", ""))
