@@ -181,12 +181,14 @@ def _under_names(members: dict[str, Any], marks: list[bytes]) -> int | None:
     """Take the credentials out of an object, and note their keys; return how many were strings."""
     strings = 0
     for name in [*filterfalse(HARMLESS_NAMES.__contains__, members)]:
-        if is_suspect(name):
+        if is_credential(name):
             value = members.pop(name)
-            if type(value) is dict or type(value) is list or not is_credential(name) or is_body(name):
+            if type(value) is dict or type(value) is list or is_body(name):
                 return None
             marks.append(_encode(name) + b":")
             strings += type(value) is str
+        elif is_suspect(name):
+            return None
     return strings
 
 
