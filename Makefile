@@ -10,9 +10,10 @@ PACKAGE := -e '.[parquet,sandbox]' --group test --group browser
 # Two for each processor, since tests also wait. Each process starts servers of its own, once.
 PYTEST := -m pytest -m 'not system and not long' -n $(shell echo $$((2 * $$(nproc)))) --dist loadgroup
 # What knows nothing of Airflow but that an operator runs: one line is enough by hand, CI has it on both.
-NO_AIRFLOW := tests/audit_events tests/integration/audit_events tests/integration/sandbox \
+NO_AIRFLOW := tests/test_house.py tests/audit_events tests/integration/audit_events tests/integration/sandbox \
 	tests/integration/operators/test_reconciling.py tests/integration/test_memory_bucket.py \
-	$(patsubst %,tests/integration/transfers/test_%.py,creation_only hostile_api killed live_users receipts written_once)
+	$(patsubst %,tests/integration/transfers/test_%.py,creation_only hostile_api keeping killed live_users receipts \
+		unfit_stores written_once)
 
 .PHONY: help demo test test-3.3 test-2.11 golden mutants system browser matrix stores lint types docs benchmark constraints clean
 

@@ -23,7 +23,7 @@ def decoded(text: str) -> str:
     return text
 
 
-@pytest.mark.parametrize(("seed", "number"), [(1, 1500), *(in_ci(seed, 12_500) for seed in range(2, 10))])
+@pytest.mark.parametrize(("seed", "number"), [(1, 500), *(in_ci(seed, 12_500) for seed in range(2, 10))])
 def test_no_form_of_a_credential_stays(seed: int, number: int) -> None:
     """Of no made-up form a letter is left; the record stays JSON, and redacting it again changes nothing."""
     rng, redact = random.Random(seed), Redaction()

@@ -805,7 +805,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("piece", HOSTILE)
-@pytest.mark.parametrize("as_list", [False, True])
+@pytest.mark.parametrize("as_list", [False, in_ci(True)])
 def test_the_work_is_bounded(piece: str, as_list: bool) -> None:
     """A field of twice the size takes twice the steps at most, and no text more than some for each of its characters."""
 
@@ -820,7 +820,7 @@ def test_the_work_is_bounded(piece: str, as_list: bool) -> None:
     assert twice < 20 * 40_000
 
 
-@pytest.mark.parametrize("piece", ["token=a&", "%2570assword=1&"])
+@pytest.mark.parametrize("piece", ["token=a&", in_ci("%2570assword=1&")])
 def test_what_would_take_more_work_is_removed_unread(piece: str) -> None:
     """Where a field is not searched to its end, nothing of it stays."""
     text = piece * (400_000 // len(piece))
