@@ -528,7 +528,7 @@ class Tests:
 
     def _run(self, tree: Path, python: Path, arguments: list[str]) -> Outcome:
         """Run tests in a copy until one fails."""
-        options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not system", f"--timeout={self.bound}"]
+        options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not system and not long", f"--timeout={self.bound}"]
         status, said = _output(tree, python, ["-m", "pytest", *options, *arguments])
         if status is None:
             return Outcome("timed out")
