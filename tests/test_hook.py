@@ -95,6 +95,15 @@ def test_a_short_key_is_masked_once(masked: list[str], monkeypatch: pytest.Monke
     assert {text for text in masked if len(text) < 5} == {"k"}
 
 
+def test_the_shortest_form_that_can_be_masked_is(masked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a key of three characters, the form that a URL has is of five."""
+    connect(monkeypatch, password="a+b")
+
+    assert AkinonHook().settings.key == "a+b"
+
+    assert "a%2Bb" in masked
+
+
 def test_a_key_is_masked_before_another_field_is_refused(masked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The error about another field may be logged with what is around it."""
     connect(monkeypatch, extra={"timeout": 0})
