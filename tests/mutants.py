@@ -60,7 +60,11 @@ NEAREST = {
     "connection_form": ["tests/test_provider_info.py"],
     "connections": ["tests/test_hook.py", "tests/test_shells.py"],
     "get_provider_info": ["tests/test_provider_info.py"],
-    "hooks/akinon": [f"{_WHOLE}/test_discretion.py", f"{_WHOLE}/audit_events/api/test_requests.py"],
+    "hooks/akinon": [
+        "tests/test_hook.py",
+        f"{_WHOLE}/test_discretion.py",
+        f"{_WHOLE}/audit_events/api/test_requests.py",
+    ],
     "operators/audit_archive": [f"{_WHOLE}/operators"],
     "sensors/audit_events": ["tests/test_shells.py", f"{_WHOLE}/sensors"],
     "task_run": ["tests/test_task_run.py"],
