@@ -7,8 +7,8 @@ Every module of the package has its turn before one has a second; the sandbox co
 
 A mutant lives in a copy of the package and its tests, and never here. The tests nearest to it run first; where these
 pass, the same on another Airflow, which may be named; then the wider ones. It is killed where a test fails that
-passes without it, also by hanging. Exits 0 where all were killed, 1 where one lives, and 2 where the tests fail
-without a mutant.
+passes without it, also by hanging; only tests that `make test` runs count. Exits 0 where all were killed, 1 where one
+lives, and 2 where the tests fail without a mutant.
 
 What a reader alone would see is left alone: text, logs, annotations. So are assertions, the large numbers that a
 module names at its top as a measure of patience or size, and what is in `LEFT_OUT`.

@@ -44,7 +44,6 @@ FORMS = (
 SCALARS = ("null", "1.10", "true", '"[redacted]"')
 ESCAPES = {'"': r"\"", "\\": r"\\", "\r": r"\r", "\n": r"\n"}
 
-
 MORE = ",".join(['{"pin":1}'] * 33)
 """More credentials than are looked for one by one."""
 
@@ -136,8 +135,8 @@ def test_it_finds_what_the_search_finds(first: int, number: int) -> None:
         '"a=1&password=S&"',
     ],
 )
-def test_what_is_written_twice_in_two_ways(json: str) -> None:
-    """A name or text that stands elsewhere, or in another spelling, is not taken for the one that was meant."""
+def test_what_only_looks_plain_comes_out_as_searched(json: str) -> None:
+    """A name or text that stands elsewhere in another spelling, or no pair, form or URL, is not taken for one."""
     assert quick(json) == searched(json)
 
 
