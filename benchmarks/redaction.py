@@ -19,6 +19,7 @@ import msgspec
 from airflow_provider_akinon.audit_events.redaction import Redaction
 from airflow_provider_akinon.sandbox.generate import Shop
 
+PAGE = 100
 TURNS = 9
 QUIET = {"headers": None, "post_data": None, "query_params": None}
 CLEAN = {
@@ -71,16 +72,16 @@ def _encoded(event: dict[str, object]) -> bytes:
     return json.dumps(event, ensure_ascii=False, default=lambda instant: instant.isoformat()).encode()
 
 
-def verbatim(line: bytes) -> bytes:
-    """Return a line as it is: what the loop costs."""
-    return line
+def verbatim(lines: list[bytes]) -> list[bytes]:
+    """Return lines as they are: what the loop costs."""
+    return lines
 
 
-def microseconds(redact: Callable[[bytes], bytes], given: list[bytes]) -> float:
-    """Return what a line takes on average."""
+def microseconds(redact: Callable[[list[bytes]], list[bytes]], given: list[bytes]) -> float:
+    """Return what a line takes on average, where they come in pages."""
     start = time.process_time()
-    for line in given:
-        redact(line)
+    for first in range(0, len(given), PAGE):
+        redact(given[first : first + PAGE])
     return (time.process_time() - start) / len(given) * 1e6
 
 
@@ -95,7 +96,7 @@ def main(events: int = 2000) -> None:
         "as the sandbox makes them": lines(events, {}),
         "credentials in four fields": lines(events, PLANTED),
     }
-    policies = {"verbatim": verbatim, "credentials": default, "with two hmac paths": hashed}
+    policies = {"verbatim": verbatim, "credentials": default.lines, "with two hmac paths": hashed.lines}
     print(f"{'µs per event':<30}{'bytes':>8}" + "".join(f"{name:>22}" for name in policies))
     for name, sample in samples.items():
         turns = [{policy: microseconds(redact, sample) for policy, redact in policies.items()} for _ in range(TURNS)]

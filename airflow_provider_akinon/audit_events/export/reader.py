@@ -92,7 +92,7 @@ class Reader:
         self.api = api
         self.window = window
         self.filters = filters
-        self.redaction = redaction
+        self._redact = redaction.lines if redaction else None
         self.threads = api.settings.extra.max_concurrency
         self.requests = 0
         """Requests made so far, each counted once however often it was tried."""
@@ -146,7 +146,7 @@ class Reader:
                 part = read_part(
                     self.api, slice_.window, self.filters, self._precision, trust_order=self._trust_order
                 )
-                block = Block.of(part.events, self.redaction)
+                block = Block.of(part.events, self._redact)
                 frontier.adapt(time.perf_counter() - started, time.thread_time() - computing)
                 with self._counting:
                     if not self.requests:

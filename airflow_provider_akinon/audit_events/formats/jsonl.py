@@ -49,15 +49,17 @@ class Block:
     last: tuple[datetime, str] | None
 
     @classmethod
-    def of(cls, events: Sequence[Event], redact: Callable[[bytes], bytes] | None = None) -> Block:
-        """Return the block of ``events``; if ``redact`` is given, it redacts each line.
+    def of(cls, events: Sequence[Event], redact: Callable[[list[bytes]], list[bytes]] | None = None) -> Block:
+        """Return the block of ``events``; if ``redact`` is given, it redacts their lines.
 
         :raises ProtocolError: they do not strictly ascend by timestamp and uuid.
         """
         keys = [event[:2] for event in events]
         for before, after in pairwise(keys):
             _require_ascent(before, after)
-        lines = [redact(event.line) if redact else event.line for event in events]
+        lines = [event.line for event in events]
+        if redact:
+            lines = redact(lines)
         return cls(
             count=len(events),
             data=b"\n".join([*lines, *(event.uuid.encode() for event in events), b""]),

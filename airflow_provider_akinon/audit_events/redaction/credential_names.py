@@ -51,10 +51,8 @@ _CODED = re.compile(r"%[0-9A-Fa-f]{2}")
 
 _SHORT = 200
 _MOST_REMEMBERED = 1024
-"""The most names or texts of fewer than `_SHORT` characters in each of four caches: a megabyte as a rule, at most
-three."""
+"""The most names of fewer than `_SHORT` characters in each of three caches: a megabyte as a rule, at most two."""
 HARMLESS_NAMES: set[str] = set()
-HARMLESS_TEXTS: set[str] = set()
 
 
 def is_credential(name: str, parent: str | None = None) -> bool:
@@ -68,11 +66,7 @@ def is_suspect(name: str) -> bool:
     if name in HARMLESS_NAMES:
         return False
     return (
-        name.lower() == "value"
-        or is_credential(name)
-        or is_card(name)
-        or not harmless(name)
-        or not _remember(name, HARMLESS_NAMES)
+        name.lower() == "value" or is_credential(name) or is_card(name) or not harmless(name) or not _remember(name)
     )
 
 
@@ -92,10 +86,7 @@ def _names_card(name: str) -> bool:
 
 def harmless(text: str) -> bool:
     """Tell whether a text surely holds no credential with its name; whatever else needs a closer look."""
-    if text in HARMLESS_TEXTS:
-        return True
-    marked = has_mark(text[8:] if text.startswith(("https://", "http://")) else text)
-    return not (marked and has_stem(text)) and _remember(text, HARMLESS_TEXTS)
+    return not (has_mark(text[8:] if text.startswith(("https://", "http://")) else text) and has_stem(text))
 
 
 def has_mark(text: str) -> bool:
@@ -112,12 +103,12 @@ def has_mark(text: str) -> bool:
     )
 
 
-def _remember(text: str, known: set[str]) -> bool:
-    """Remember a short text as harmless."""
-    if len(text) < _SHORT:
-        if len(known) >= _MOST_REMEMBERED:
-            known.clear()
-        known.add(text)
+def _remember(name: str) -> bool:
+    """Remember a short name as harmless."""
+    if len(name) < _SHORT:
+        if len(HARMLESS_NAMES) >= _MOST_REMEMBERED:
+            HARMLESS_NAMES.pop()
+        HARMLESS_NAMES.add(name)
     return True
 
 

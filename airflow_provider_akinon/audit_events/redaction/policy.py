@@ -16,17 +16,17 @@ from __future__ import annotations
 import hmac
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_akinon.audit_events.errors import InvalidInput
 from airflow_provider_akinon.audit_events.redaction.loose_text import QUOTED
 from airflow_provider_akinon.audit_events.redaction.paths import ACTIONS, States, action_of, path_edits, step
-from airflow_provider_akinon.audit_events.redaction.quick_look import edits_of_fields, redacted
+from airflow_provider_akinon.audit_events.redaction.quick_look import redacted
+from airflow_provider_akinon.audit_events.redaction.records import batches, redacted_records
 from airflow_provider_akinon.audit_events.redaction.splicing import (
     ByteEdit,
-    fields_of,
     members_of,
     plain,
     removals,
@@ -106,11 +106,22 @@ class Redaction:
 
     def __call__(self, line: bytes) -> bytes:
         """Return an event's record, compact JSON on one line, redacted. Never raises for what a record holds."""
-        fields = None if self.paths else fields_of(line)
-        if fields is None:
-            return self._object(line, (self._tree,), FIELDS)
-        edits = edits_of_fields(fields, FIELDS)
-        return spliced(line, edits) if edits else line
+        return self.lines([line])[0]
+
+    def lines(self, lines: Sequence[bytes]) -> list[bytes]:
+        """Return what a call returns for each of ``lines``, in a fraction of the time."""
+        if self.paths:
+            return [self._object(line, (self._tree,), FIELDS) for line in lines]
+        return [line for batch in batches(lines) for line in self._batch(batch)]
+
+    def _batch(self, lines: list[bytes]) -> list[bytes]:
+        """Return some records redacted, where the policy has no paths."""
+        redacted = redacted_records(lines, FIELDS)
+        if redacted is not None:
+            return redacted
+        if len(lines) > 1:
+            return [self(line) for line in lines]
+        return [self._object(lines[0], (), FIELDS)]
 
     def _object(self, line: bytes, states: States, fields: Collection[str]) -> bytes:
         """Return an object's JSON, redacted where the paths lead; in ``fields``, credentials are redacted too."""

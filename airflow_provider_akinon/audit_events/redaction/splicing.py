@@ -129,17 +129,6 @@ def fields_of(line: bytes) -> dict[str, msgspec.Raw] | None:
     return fields if size == len(line) else None
 
 
-def start_of(fields: dict[str, msgspec.Raw], name: str) -> int:
-    """Return where a field's value starts in its record."""
-    place = 1
-    for key, value in fields.items():
-        place += len(key if key.isascii() else key.encode()) + 3
-        if key == name:
-            break
-        place += len(value) + 1
-    return place
-
-
 def members_of(line: bytes) -> list[tuple[str, int, int, int]]:
     """Return a record's fields: name, where the member begins, where the value starts and ends."""
     end, members = 0, []

@@ -13,6 +13,7 @@ from airflow_provider_akinon.audit_events.redaction import Redaction
 from tests.support.credential_forms import CONTAINERS, DAMAGES, ENCODINGS, SECRET, make
 from tests.support.long import in_ci
 
+PAGE = 20
 ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
@@ -27,15 +28,20 @@ def decoded(text: str) -> str:
 def test_no_form_of_a_credential_stays(seed: int, number: int) -> None:
     """Of no made-up form a letter is left; the record stays JSON, and redacting it again changes nothing."""
     rng, redact = random.Random(seed), Redaction()
-    for _ in range(number):
-        form = make(rng)
-        line = f'{{"content":1.10,"post_data":{form.value},"uuid":"u"}}'.encode("utf-8", "surrogatepass")
+    for _ in range(0, number, PAGE):
+        forms = [make(rng) for _ in range(PAGE)]
+        lines = [
+            f'{{"content":1.10,"post_data":{form.value},"uuid":"u"}}'.encode("utf-8", "surrogatepass")
+            for form in forms
+        ]
 
-        got = redact(line)
+        redacted = redact.lines(lines)
 
-        assert SECRET[:2] not in decoded(got.decode()), form.made_of
-        assert redact(got) == got, form.made_of
-        json.loads(got)
+        assert redact.lines(redacted) == redacted
+        for form, line, got in zip(forms, lines, redacted, strict=True):
+            assert SECRET[:2] not in decoded(got.decode()), form.made_of
+            assert redact(line) == got, form.made_of
+            json.loads(got)
 
 
 def test_the_forms_are_many() -> None:
