@@ -149,6 +149,8 @@ class World:
 class AdversarialApi:
     """The API of a `World`, with the three things that the export needs of `AuditEventsApi`.
 
+    As there, no more requests go at a time than the connection allows.
+
     ``delay`` is what each request takes, in seconds, so that requests overlap; more than ``most_requests`` of them
     are a failure. ``asked`` holds the parameters of each request, ``returned`` the uuids given, and ``in_flight`` is
     the most requests there ever were at once.
@@ -168,6 +170,7 @@ class AdversarialApi:
         self._most_requests = most_requests
         self._going = 0
         self._lock = threading.Lock()
+        self._turn = threading.Semaphore(world.concurrency)
         self._rng = random.Random(world.seed + 1)
         self._rows = world.history()
         self._counted = list(self._rows)
@@ -194,17 +197,18 @@ class AdversarialApi:
 
         :raises Rejected: with status 404, past the last page.
         """
-        with self._lock:
-            self._going += 1
-            self.in_flight = max(self.in_flight, self._going)
-        try:
-            if self._delay:
-                time.sleep(self._delay)
+        with self._turn:
             with self._lock:
-                return self._answer(dict(params))
-        finally:
-            with self._lock:
-                self._going -= 1
+                self._going += 1
+                self.in_flight = max(self.in_flight, self._going)
+            try:
+                if self._delay:
+                    time.sleep(self._delay)
+                with self._lock:
+                    return self._answer(dict(params))
+            finally:
+                with self._lock:
+                    self._going -= 1
 
     def _answer(self, params: dict[str, str]) -> Page:
         world = self.world

@@ -92,7 +92,7 @@ def _require_records(page: bytes) -> None:
 
     :raises msgspec.DecodeError: they are not.
     """
-    if page.count(b",") < _MANY:
+    if len(page) < _MANY or page.count(b",") < _MANY:
         return
     results = bytes(tolerant(_decode_raw_page, page).results)
     if results.count(b",") >= _MANY:
@@ -120,7 +120,7 @@ class _Filtered(msgspec.Struct, frozen=True):
 
 
 _decode_filtered = msgspec.json.Decoder(_Filtered).decode
-_DECODED = 4 * 1024
+_DECODED = 16 * 1024
 """Bytes of a body that are decoded at a time, to see whether they are UTF-8."""
 _MOST_FILTERED = 64 * 1024
 """Bytes of a field that is compared with a filter: a user is an object of some fields."""
@@ -141,17 +141,19 @@ def parse_requested_events(page: Page, window: Window, filters: Filters, unit: t
     asked = filters.as_dict()
     start, end = window.start, window.end
     resolution = cache(lambda: min(unit, shown_unit(event.timestamp for event in events)))
-    for event in events:
-        _require_uuid(event)
-        if not start <= event.timestamp < end and not window.contains(event.timestamp, resolution()):
+    if not all(map(_UUID.fullmatch, [event.uuid for event in events])):
+        for event in events:
+            _require_uuid(event)
+    for event in [event for event in events if not start <= event.timestamp < end]:
+        if not window.contains(event.timestamp, resolution()):
             raise UnrequestedEvent(
                 f"The API returned event {event.uuid} of {format_instant(event.timestamp)}, "
                 f"outside the window {window} that was asked for"
             )
-        if asked:
-            mismatch = filters.mismatch(_filtered(event, asked))
-            if mismatch:
-                raise UnrequestedEvent(f"The API returned event {event.uuid}, whose {shown(mismatch)}")
+    for event in events if asked else ():
+        mismatch = filters.mismatch(_filtered(event, asked))
+        if mismatch:
+            raise UnrequestedEvent(f"The API returned event {event.uuid}, whose {shown(mismatch)}")
     return events
 
 

@@ -7,6 +7,9 @@ have nothing else to do, or where the API does not keep to the order of time and
 trusted. The consumer takes the parts from the front. Nothing is planned ahead: each step brings the count of its
 slice, so that slices follow the rhythm of the day, and no request is spent on counting.
 
+There are more threads than the API may have requests in hand: while some wait for its answers, others compute. How
+many requests go at a time is for the client to limit.
+
 Python lets one thread compute at a time. Where the API answers so fast that the threads mostly wait for each other,
 fewer of them are at work: more would read no faster, and hold up the thread that compresses.
 
@@ -39,7 +42,13 @@ from airflow_provider_akinon.audit_events.model import Filters, Window
 from airflow_provider_akinon.audit_events.redaction import Redaction
 
 SLICE_PAGES = 32
-"""Pages that a slice should hold after a cut. Shorter slices would mean more last pages that are half empty."""
+"""The most pages that a slice should hold after a cut. Shorter slices would mean more last pages that are half empty.
+"""
+SHARES = 4
+"""The number of slices that each thread should read at least. The last ones are read side by side and compressed one
+after the other, so they should be short."""
+LEAST_SLICE_PAGES = 16
+"""Pages that a slice should hold all the same, so that a small window is not cut into many half empty pages."""
 LOOKAHEAD_SLICES = 2
 """Slices that may be held, read and not yet consumed, for each thread."""
 MOST_CUTS = 16
@@ -48,7 +57,9 @@ for nothing."""
 LEAST_PAGES_TO_SHARE = 3
 """A slice is cut only to give idle threads something to do where it has more pages left than this."""
 
-SATURATED = 0.7
+THREADS_PER_REQUEST = 1.5
+"""Threads for each request that may be under way at a time: while some wait for answers, others compute."""
+SATURATED = 0.8
 """The share of a processor that all threads at work may use together before one of them pauses. Python gives them one
 processor, so beyond that they only wait for each other."""
 ADAPTATION = 0.25
@@ -93,7 +104,7 @@ class Reader:
         self.window = window
         self.filters = filters
         self._redact = redaction.lines if redaction else None
-        self.threads = api.settings.extra.max_concurrency
+        self.threads = int(THREADS_PER_REQUEST * api.settings.extra.max_concurrency)
         self.requests = 0
         """Requests made so far, each counted once however often it was tried."""
         self.first_count = 0
@@ -351,6 +362,8 @@ class _Frontier:
         self._useful = float(threads)
         """The number of threads that should read at a time."""
         self._page_size = 1
+        self._slice_pages = 0.0
+        """Pages that a slice should hold after a cut; 0 until the first step tells how many there are."""
         self._closing_count: Count | None = None
         """The API's count of the whole window after everything was read; None until it came."""
         self._error: BaseException | None = None
@@ -377,6 +390,9 @@ class _Frontier:
             if self._stopped:
                 return True
             self._page_size = max(self._page_size, part.page_size)
+            if not self._slice_pages:
+                share = part.count / part.page_size / self._threads / SHARES
+                self._slice_pages = min(SLICE_PAGES, max(LEAST_SLICE_PAGES, share))
             self._unread -= 1
             self._at_work -= 1
             here: list[_Slice] = []
@@ -480,7 +496,7 @@ class _Frontier:
         if not trust_order:
             # Only whole pages count, and events are not spread evenly.
             return min(MOST_CUTS, max(2, math.ceil(2 * pages)))
-        cuts = max(1, round(pages / SLICE_PAGES))
+        cuts = max(1, round(pages / self._slice_pages))
         idle = int(self._useful) - self._unread
         if pages > LEAST_PAGES_TO_SHARE and idle > 1:
             cuts = max(cuts, min(idle, math.ceil(pages / LEAST_PAGES_TO_SHARE)))

@@ -26,7 +26,6 @@ import math
 from collections.abc import Set
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from itertools import pairwise
 
 from airflow_provider_akinon.audit_events.api import PagesOfEvents, parse_requested_events
 from airflow_provider_akinon.audit_events.errors import IncompleteWindow, MeaninglessCount, Rejected
@@ -159,7 +158,8 @@ class _Step:
             # If none came, or more than were counted, events changed between the API's two queries. The closing count
             # tells.
             return self._part(sorted(events), count, len(events))
-        disordered = any(event.timestamp > after.timestamp for event, after in pairwise(events))
+        times = [event.timestamp for event in events]
+        disordered = times != sorted(times)
         while True:
             unit = self._precision.unit
             # Not ``timestamp=``: the API may show less of it than its database holds.
