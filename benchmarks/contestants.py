@@ -122,6 +122,7 @@ def ours_to_s3(
 
     from airflow_provider_akinon.transfers.audit_events_to_s3 import AuditEventsToS3Operator
 
+    _load_s3()
     yield NOTHING
     prefix = f"ours-{time.time_ns()}"
     AuditEventsToS3Operator(
@@ -240,6 +241,7 @@ def http_operator(source: Source) -> Generator[Written]:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
     from airflow.providers.http.operators.http import HttpOperator
 
+    _load_s3()
     yield NOTHING
     key = f"http-operator-{time.time_ns()}.jsonl.gz"
     number = 1
@@ -390,6 +392,15 @@ def _gzip_lines(paths: Iterable[Path]) -> Iterator[bytes]:
     for path in paths:
         with gzip.open(path) as lines:
             yield from lines
+
+
+def _load_s3() -> None:
+    """Load what Airflow loads of its plugins and of boto3's clients with the first request to S3."""
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+    from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
+
+    S3Hook(aws_conn_id="s3").get_conn()
+    get_hook_lineage_collector()
 
 
 def _objects(hook: Any, prefix: str) -> Iterator[bytes]:
