@@ -116,6 +116,7 @@ NEAREST = {
     "audit_events/redaction/paths": [f"{_UNIT}/redaction"],
     "audit_events/redaction/policy": [f"{_UNIT}/redaction"],
     "audit_events/redaction/quick_look": [f"{_UNIT}/redaction"],
+    "audit_events/redaction/records": [f"{_UNIT}/redaction"],
     "audit_events/redaction/splicing": [f"{_UNIT}/redaction"],
     "audit_events/sealing": [f"{_WHOLE}/operators/test_sealing.py"],
     "audit_events/seals/chain": [f"{_UNIT}/seals/test_seal.py"],
