@@ -119,9 +119,10 @@ class Redaction:
         redacted = redacted_records(lines, FIELDS)
         if redacted is not None:
             return redacted
-        if len(lines) > 1:
-            return [self(line) for line in lines]
-        return [self._object(lines[0], (), FIELDS)]
+        if len(lines) == 1:
+            return [self._object(lines[0], (), FIELDS)]
+        half = len(lines) // 2  # one broken record is no reason to take all others one by one
+        return self._batch(lines[:half]) + self._batch(lines[half:])
 
     def _object(self, line: bytes, states: States, fields: Collection[str]) -> bytes:
         """Return an object's JSON, redacted where the paths lead; in ``fields``, credentials are redacted too."""
