@@ -57,7 +57,7 @@ for nothing."""
 LEAST_PAGES_TO_SHARE = 3
 """A slice is cut only to give idle threads something to do where it has more pages left than this."""
 
-THREADS_PER_REQUEST = 1.5
+THREADS_PER_REQUEST = 1.25
 """Threads for each request that may be under way at a time: while some wait for answers, others compute."""
 SATURATED = 0.8
 """The share of a processor that all threads at work may use together before one of them pauses. Python gives them one

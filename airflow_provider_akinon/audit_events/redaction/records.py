@@ -13,7 +13,7 @@ import msgspec
 
 from airflow_provider_akinon.audit_events.redaction.quick_look import redacted_values
 
-_BATCH = 256 * 1024
+_BATCH = 64 * 1024
 """Bytes of the records that are redacted at once. More would be no faster, and take more memory."""
 
 _Column = Sequence[bytes | msgspec.Raw]
