@@ -1,8 +1,8 @@
 """What redaction costs per event: verbatim, the default policy, and with two pseudonyms. No network.
 
-``python -m benchmarks.redaction [EVENTS]`` prints a table. The policies take turns over the same lines, so that the
-machine's noise is the same for all. A number is the processor's time in a policy's fastest turn, the one that was
-least disturbed.
+``python -m benchmarks.redaction [EVENTS]`` prints a table. The policies take turns over the same lines, in pages of
+100, so that the machine's noise is the same for all. A number is the processor's time in a policy's fastest turn, the
+one that was least disturbed.
 """
 
 from __future__ import annotations

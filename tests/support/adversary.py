@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
-from airflow_provider_akinon.audit_events.api import Page, Settings, parse_page
+from airflow_provider_akinon.audit_events.api import Page, Settings, pace, parse_page
 from airflow_provider_akinon.audit_events.errors import Rejected
 from airflow_provider_akinon.audit_events.model import Filters, Window, floor_to_millisecond
 
@@ -149,7 +149,7 @@ class World:
 class AdversarialApi:
     """The API of a `World`, with the three things that the export needs of `AuditEventsApi`.
 
-    As there, no more requests go at a time than the connection allows.
+    Requests go at the pace of the real client.
 
     ``delay`` is what each request takes, in seconds, so that requests overlap; more than ``most_requests`` of them
     are a failure. ``asked`` holds the parameters of each request, ``returned`` the uuids given, and ``in_flight`` is
@@ -170,7 +170,7 @@ class AdversarialApi:
         self._most_requests = most_requests
         self._going = 0
         self._lock = threading.Lock()
-        self._turn = threading.Semaphore(world.concurrency)
+        self._pace = pace.Pace(world.concurrency, None, time)
         self._rng = random.Random(world.seed + 1)
         self._rows = world.history()
         self._counted = list(self._rows)
@@ -197,7 +197,7 @@ class AdversarialApi:
 
         :raises Rejected: with status 404, past the last page.
         """
-        with self._turn:
+        with self._pace.turn():
             with self._lock:
                 self._going += 1
                 self.in_flight = max(self.in_flight, self._going)

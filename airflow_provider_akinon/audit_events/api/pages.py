@@ -144,7 +144,8 @@ def parse_requested_events(page: Page, window: Window, filters: Filters, unit: t
     if not all(map(_UUID.fullmatch, [event.uuid for event in events])):
         for event in events:
             _require_uuid(event)
-    for event in [event for event in events if not start <= event.timestamp < end]:
+    outside = [event for event in events if not start <= event.timestamp < end]
+    for event in outside:
         if not window.contains(event.timestamp, resolution()):
             raise UnrequestedEvent(
                 f"The API returned event {event.uuid} of {format_instant(event.timestamp)}, "

@@ -44,13 +44,13 @@ from airflow_provider_akinon.audit_events.redaction import Redaction
 SLICE_PAGES = 32
 """The most pages that a slice should hold after a cut. Shorter slices would mean more last pages that are half empty.
 """
-SHARES = 4
+SLICES_PER_THREAD = 4
 """The number of slices that each thread should read at least. The last ones are read side by side and compressed one
 after the other, so they should be short."""
 LEAST_SLICE_PAGES = 16
 """Pages that a slice should hold all the same, so that a small window is not cut into many half empty pages."""
 LOOKAHEAD_SLICES = 2
-"""Slices that may be held, read and not yet consumed, for each thread."""
+"""Slices of `SLICE_PAGES` that may be held, read and not yet consumed, for each request at a time."""
 MOST_CUTS = 16
 """The most slices that one slice is cut into. If all events lie in one of these, each of the others costs a request
 for nothing."""
@@ -104,7 +104,7 @@ class Reader:
         self.window = window
         self.filters = filters
         self._redact = redaction.lines if redaction else None
-        self.threads = int(THREADS_PER_REQUEST * api.settings.extra.max_concurrency)
+        self._at_a_time = api.settings.extra.max_concurrency
         self.requests = 0
         """Requests made so far, each counted once however often it was tried."""
         self.first_count = 0
@@ -127,7 +127,7 @@ class Reader:
 
         :raises ApiError: the API failed; see `errors`.
         """
-        with in_threads(self._count, windows, "akinon-count", self.threads) as counts:
+        with in_threads(self._count, windows, "akinon-count", self._at_a_time) as counts:
             return list(counts)
 
     @contextmanager
@@ -137,10 +137,13 @@ class Reader:
         The closing count is asked for as soon as all is read, while what was read is still consumed.
         """
         with tempfile.TemporaryFile(prefix="akinon-audit-events-") as file:
-            frontier = _Frontier([_Slice(window, _Due(window)) for window in windows], self.threads, _Shelf(file))
+            number_of_threads = int(THREADS_PER_REQUEST * self._at_a_time)
+            ahead = LOOKAHEAD_SLICES * SLICE_PAGES * self._at_a_time
+            slices = [_Slice(window, _Due(window)) for window in windows]
+            frontier = _Frontier(slices, number_of_threads, ahead, _Shelf(file))
             threads = [
                 threading.Thread(target=self._work, args=(frontier,), name=f"akinon-read-{number}", daemon=True)
-                for number in range(self.threads)
+                for number in range(number_of_threads)
             ]
             for thread in threads:
                 thread.start()
@@ -347,10 +350,12 @@ class _Shelf:
 class _Frontier:
     """The slices in the order of time, shared by the threads that read and the one that consumes."""
 
-    def __init__(self, slices: list[_Slice], threads: int, shelf: _Shelf) -> None:
+    def __init__(self, slices: list[_Slice], threads: int, ahead: int, shelf: _Shelf) -> None:
         self._slices = slices
         self._shelf = shelf
         self._threads = threads
+        self._ahead = ahead
+        """Pages that may be held, read and not yet consumed."""
         lock = threading.Lock()
         self._may_take = threading.Condition(lock)
         self._may_consume = threading.Condition(lock)
@@ -391,7 +396,7 @@ class _Frontier:
                 return True
             self._page_size = max(self._page_size, part.page_size)
             if not self._slice_pages:
-                share = part.count / part.page_size / self._threads / SHARES
+                share = part.count / part.page_size / self._threads / SLICES_PER_THREAD
                 self._slice_pages = min(SLICE_PAGES, max(LEAST_SLICE_PAGES, share))
             self._unread -= 1
             self._at_work -= 1
@@ -483,7 +488,7 @@ class _Frontier:
         going = 0
         for slice_ in self._slices:
             if slice_.read is None and not slice_.taken:
-                reach = LOOKAHEAD_SLICES * SLICE_PAGES * self._threads * self._page_size
+                reach = self._ahead * self._page_size
                 # The very first must always be read: nothing can be consumed before it.
                 is_first = slice_ is self._slices[0]
                 return slice_ if is_first or self._held + going * self._page_size < reach else None

@@ -51,7 +51,9 @@ _PATH = re.compile(r"[^.\[\]*]+(?:\.(?:[^.\[\]*]+|\*)|\[\*\]){0,31}")
 
 @dataclass(frozen=True)
 class Redaction:
-    """A policy: `parse` makes one, a call redacts a line. Immutable; safe to share between threads.
+    """A policy: `parse` makes one, a call redacts a line, `lines` redacts many.
+
+    Immutable; safe to share between threads.
 
     ``paths`` are sorted pairs of path and action. Equal policies give equal `as_dict`. The key is in no repr.
     """

@@ -15,6 +15,7 @@ import msgspec
 
 from airflow_provider_akinon.audit_events.redaction.credential_names import (
     HARMLESS_NAMES,
+    MARKS,
     harmless,
     has_stem,
     is_body,
@@ -38,7 +39,7 @@ _UNCUT = b"\3"
 _CODED = re.compile(rb"[\1\2\3\\]")
 _FIRST = re.compile(rb'(\["[^"\n]*+")(?=, ?")')  # never the seam between two values
 _SCALAR = re.compile(r"([ \t\r]*+:[ \t\r]*+)([^ \t\r\n,{}\[\]]++)")
-_PLAIN_TEXT = re.compile(rb'(?:https?://)?[^=:"%@{\[\1\2\3\\]*')
+_PLAIN_TEXT = re.compile(rb"(?:https?://)?[^%b\1\2\3]*" % re.escape(MARKS.encode()))
 """A text that holds no credential, whatever it says."""
 _PLAIN_FORM = re.compile(
     r"((?:(?:https?://[\w.\-]++(?::[0-9]++)?)?/[\w./~%\-]*+\?)?)[\w.~*+%\[\]\-]++=[\w.~*+%\[\]\-=&]*+", re.ASCII
@@ -47,7 +48,7 @@ _PLAIN_FORM = re.compile(
 _SHORT = 200
 _MOST_REMEMBERED = 4096
 """The most pieces, and places in pieces, of fewer than `_SHORT` bytes that are remembered: as a rule half a megabyte
-in all, at most three."""
+in all, at most four."""
 _harmless_pieces: set[bytes] = set()
 _harmless_places: set[bytes] = set()
 _places_of_credentials: set[bytes] = set()

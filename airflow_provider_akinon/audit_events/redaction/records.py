@@ -12,11 +12,11 @@ from itertools import chain, groupby, repeat
 import msgspec
 
 from airflow_provider_akinon.audit_events.redaction.quick_look import redacted_values
+from airflow_provider_akinon.audit_events.redaction.splicing import size_beside
 
 _BATCH = 64 * 1024
 """Bytes of the records that are redacted at once. More would be no faster, and take more memory."""
 
-_Column = Sequence[bytes | msgspec.Raw]
 _decode_many = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode_lines
 
 
@@ -47,7 +47,7 @@ def redacted_records(lines: Sequence[bytes], fields: Collection[str]) -> list[by
         return None
     redacted: list[bytes] = []
     for names, alike in groupby(records, key=tuple):
-        columns: list[_Column] = [*zip(*map(dict.values, alike), strict=True)]
+        columns: list[Sequence[bytes]] = [*zip(*map(dict.values, alike), strict=True)]
         count = len(columns[0]) if columns else 0
         stretch = lines[len(redacted) : len(redacted) + count]
         if not _are_compact(stretch, names, columns):
@@ -56,20 +56,21 @@ def redacted_records(lines: Sequence[bytes], fields: Collection[str]) -> list[by
     return redacted
 
 
-def _are_compact(lines: Sequence[bytes], names: Sequence[str], columns: list[_Column]) -> bool:
-    """Tell whether lines hold nothing but these fields, as short as they can be written."""
-    marks = sum(len(name.encode()) + 4 for name in names) + 1
-    size = sum(map(len, chain.from_iterable(columns))) + len(lines) * marks
+def _are_compact(lines: Sequence[bytes], names: Sequence[str], columns: list[Sequence[bytes]]) -> bool:
+    """Tell whether lines hold nothing but these fields, each once and as short as it can be written."""
+    size = sum(map(len, chain.from_iterable(columns))) + len(lines) * size_beside(names)
     return bool(columns) and size == sum(map(len, lines))
 
 
 def _redacted(
-    lines: Sequence[bytes], names: Sequence[str], columns: list[_Column], fields: Collection[str]
+    lines: Sequence[bytes], names: Sequence[str], columns: list[Sequence[bytes]], fields: Collection[str]
 ) -> Sequence[bytes]:
     """Return records of the same fields without credentials. ``columns``: the values of each field."""
     places = [place for place, name in enumerate(names) if name in fields]
+    if not places:
+        return lines
     values = [*chain.from_iterable(columns[place] for place in places)]
-    redacted = redacted_values(values) if values else values
+    redacted = redacted_values(values)
     if redacted is values:
         return lines
     for number, place in enumerate(places):

@@ -125,8 +125,12 @@ def fields_of(line: bytes) -> dict[str, msgspec.Raw] | None:
         fields = _decode_fields(line)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
-    size = sum(map(len, fields.values())) + len("".join(fields).encode()) + 4 * len(fields) + 1
-    return fields if size == len(line) else None
+    return fields if sum(map(len, fields.values())) + size_beside(fields) == len(line) else None
+
+
+def size_beside(names: Collection[str]) -> int:
+    """Return the bytes of a compact record of these fields beside their values; whatever else is in it adds some."""
+    return len("".join(names).encode()) + 4 * len(names) + 1
 
 
 def members_of(line: bytes) -> list[tuple[str, int, int, int]]:

@@ -40,6 +40,7 @@ def export(world: World, **options: Any) -> AdversarialApi:
         lines = list(made.lines())
     assert_exact(api, lines)
     assert made.count == len(lines)
+    assert api.in_flight <= world.concurrency
     return api
 
 
@@ -234,7 +235,7 @@ class TestConcurrency:
 
     @pytest.mark.parametrize("arrivals", [0, 100])
     def test_as_many_requests_as_allowed(self, arrivals: int) -> None:
-        """As many requests are in flight as the connection allows."""
+        """As many requests are in flight as the connection allows, and never one more."""
         world = World(events=3_000, page_size=10, arrivals=arrivals, concurrency=4)
         assert export(world, delay=0.005).in_flight == 4
 
@@ -280,13 +281,12 @@ class TestConcurrency:
         """What is read ahead of a slow consumer is bounded, whatever the window holds."""
         world = World(events=20_000, page_size=20, concurrency=4)
         api = AdversarialApi(world)
-        reader = Reader(api, world.window, world.filters)
-        with reader.read([world.window]) as reading:
+        with Reader(api, world.window, world.filters).read([world.window]) as reading:
             next(reading.stretches())
             requests = -1
             while requests != api.requests:
                 requests = api.requests
                 time.sleep(0.1)
-            in_flight = reader.threads * world.page_size
+            in_flight = world.concurrency * world.page_size
             ahead = LOOKAHEAD_SLICES * SLICE_PAGES * in_flight
             assert ahead // 2 < len(api.returned) <= ahead + 2 * in_flight

@@ -28,7 +28,7 @@ def frontier() -> Iterator[_Frontier]:
     """Ten slices for four threads."""
     windows = Window(at("10:00:00"), at("11:00:00")).split(10)
     with tempfile.TemporaryFile() as file:
-        yield _Frontier([_Slice(window, _Due(window)) for window in windows], THREADS, _Shelf(file))
+        yield _Frontier([_Slice(window, _Due(window)) for window in windows], THREADS, 100, _Shelf(file))
 
 
 def busy(frontier: _Frontier) -> None:

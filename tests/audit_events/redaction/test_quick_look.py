@@ -215,7 +215,7 @@ def test_json_in_many_strings_comes_out_as_searched(layers: int, is_opened: bool
     """JSON within more strings than the search opens is removed unread."""
     value = '{"pin":"S","a":"x"}'
     for _ in range(layers):
-        value = json.dumps(value)
+        value = json.dumps({"a": value})
 
     [left] = quick(value)
     assert [left] == searched(value)
