@@ -2,7 +2,7 @@
 
 A contestant is a generator. It imports what it needs and yields; then it reads the window, and yields what it
 wrote: only the part between is timed. What comes after is checking. All ask for pages of 100 events, sort by
-time, and compress with gzip's level 6; those that read several pages at a time read 8.
+time, and compress with gzip's level 6, or as much (`ours`); those that read several pages at a time read 8.
 
 ``python -m benchmarks.contestants NAME`` reads a `Source` as JSON from its standard input and prints a `Result`.
 """

@@ -44,7 +44,7 @@ from airflow_provider_akinon.audit_events.redaction import Redaction
 SLICE_PAGES = 32
 """The most pages that a slice should hold after a cut. Shorter slices would mean more last pages that are half empty.
 """
-SLICES_PER_THREAD = 4
+SLICES_PER_THREAD = 3
 """The number of slices that each thread should read at least. The last ones are read side by side and compressed one
 after the other, so they should be short."""
 LEAST_SLICE_PAGES = 16
@@ -57,7 +57,7 @@ for nothing."""
 LEAST_PAGES_TO_SHARE = 3
 """A slice is cut only to give idle threads something to do where it has more pages left than this."""
 
-THREADS_PER_REQUEST = 1.25
+THREADS_PER_REQUEST = 1.5
 """Threads for each request that may be under way at a time: while some wait for answers, others compute."""
 SATURATED = 0.8
 """The share of a processor that all threads at work may use together before one of them pauses. Python gives them one

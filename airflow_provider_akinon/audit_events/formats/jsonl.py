@@ -1,9 +1,9 @@
 """Writes events as they are stored: JSON Lines, each line the record as the API wrote it, usually through gzip.
 
-The same events give the same bytes (the gzip header holds no time and no name), in one environment: another zlib may
-compress differently, so the SHA-256 of the uncompressed content is the lasting identity. This module refuses events
-that do not strictly ascend by timestamp and uuid: nothing is written twice, or out of order. The uuids of the written
-events are counted one by one, since the same one may come again with another timestamp.
+The same events give the same bytes (the gzip header holds no time and no name), in one environment: another version
+of zlib-ng may compress differently, so the SHA-256 of the uncompressed content is the lasting identity. This module
+refuses events that do not strictly ascend by timestamp and uuid: nothing is written twice, or out of order. The uuids
+of the written events are counted one by one, since the same one may come again with another timestamp.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,14 +20,17 @@ from itertools import pairwise
 from mmap import mmap
 from typing import IO, cast
 
+from zlib_ng import zlib_ng
+
 from airflow_provider_akinon.audit_events.errors import ProtocolError
 from airflow_provider_akinon.audit_events.formats.uuids import DistinctUuids, added_sums, uuids_sum
 from airflow_provider_akinon.audit_events.model import Event, Format, format_instant
 
 _UNPACKED = 128 * 1024
 """Bytes that are unpacked at a time."""
-_GZIP_LEVELS = {Format.JSONL_GZ: 6, Format.PARQUET: 1}
-"""The compression levels of the lines. Lines that become Parquet are only spooled, hence the low level."""
+_GZIP_LEVELS = {Format.JSONL_GZ: 5, Format.PARQUET: 2}
+"""The compression levels of the lines, by zlib-ng: its 5 makes events as small as zlib's 6, within 2 %, in half the
+time. Lines that become Parquet are only spooled, hence the low level."""
 
 _BLOCK = 1024 * 1024
 """Bytes that are compressed at a time. With smaller blocks, the thread would mostly wait for its turn among the
@@ -100,8 +102,8 @@ def unpacked_lines(file: IO[bytes]) -> Iterator[IO[bytes]]:
 class JsonLines:
     """Writes events to ``file`` as JSON Lines, and keeps what identifies them.
 
-    The lines go through gzip, except for `Format.JSONL`. Compression has a thread of its own: zlib lets other Python
-    threads run. Use it in a ``with``: the figures are final after it. Memory does not grow with the events.
+    The lines go through gzip, except for `Format.JSONL`. Compression has a thread of its own: zlib-ng lets other
+    Python threads run. Use it in a ``with``: the figures are final after it. Memory does not grow with the events.
     """
 
     def __init__(self, file: IO[bytes], file_format: Format = Format.JSONL_GZ) -> None:
@@ -120,7 +122,7 @@ class JsonLines:
         self._content = hashlib.sha256()
         self._stored = _Hashed(file)
         level = _GZIP_LEVELS.get(file_format)
-        self._gzip = None if level is None else zlib.compressobj(level=level, wbits=16 + zlib.MAX_WBITS)
+        self._gzip = None if level is None else zlib_ng.compressobj(level=level, wbits=16 + zlib_ng.MAX_WBITS)
         # One is filled while the other is compressed. They are mapped, not allocated: glibc keeps up to twice the
         # largest piece that was ever freed, for each thread.
         self._filling, self._other = mmap(-1, _BLOCK), mmap(-1, _BLOCK)

@@ -8,7 +8,7 @@ with a piece that does not tell by itself is left to `CredentialSearch`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import cast
 
 import msgspec
@@ -39,8 +39,8 @@ _UNCUT = b"\3"
 _CODED = re.compile(rb"[\1\2\3\\]")
 _FIRST = re.compile(rb'(\["[^"\n]*+")(?=, ?")')  # never the seam between two values
 _SCALAR = re.compile(r"([ \t\r]*+:[ \t\r]*+)([^ \t\r\n,{}\[\]]++)")
-_PLAIN_TEXT = re.compile(rb"(?:https?://)?[^%b\1\2\3]*" % re.escape(MARKS.encode()))
-"""A text that holds no credential, whatever it says."""
+_PLAIN_TEXTS = re.compile(rb"(?>(?:(?:https?://)?[^%b\1\2\3\n]*+\n)*)" % re.escape(MARKS.encode()))
+"""Texts, each with a line feed after it, that hold no credential, whatever they say."""
 _PLAIN_FORM = re.compile(
     r"((?:(?:https?://[\w.\-]++(?::[0-9]++)?)?/[\w./~%\-]*+\?)?)[\w.~*+%\[\]\-]++=[\w.~*+%\[\]\-=&]*+", re.ASCII
 )
@@ -104,11 +104,7 @@ def _look(values: list[bytes], search: CredentialSearch | None, layer: int = 0) 
     # JSON in a string is often written with spaces.
     seam = _WIDE_SEAM if len(values) == 1 and _WIDE_SEAM in joined else _SEAM
     pieces = _opened(joined).split(seam)
-    changed = {}
-    for piece in set(pieces).difference(_harmless_pieces):
-        new = _renewed(piece, search, layer)
-        if new != piece:
-            changed[piece] = new
+    changed = _changed(set(pieces).difference(_harmless_pieces), search, layer)
     if not changed:
         return values
     joined = _closed(seam.join(map(changed.get, pieces, pieces)))
@@ -129,21 +125,49 @@ def _closed(json: bytes) -> bytes:
     return json.replace(_QUOTE, rb"\"").replace(_BACKSLASH, rb"\\").replace(_UNCUT, b"")
 
 
+def _changed(pieces: Set[bytes], search: CredentialSearch | None, layer: int) -> dict[bytes, bytes]:
+    """Return what replaces those of the pieces that hold credentials.
+
+    A piece that does not tell by itself is replaced by itself with an edge before it.
+    """
+    changed: dict[bytes, bytes] = {}
+    texts: dict[bytes, bytes] = {}
+    others: list[bytes] = []
+    for piece in pieces:
+        # Mostly its last text is new, and stands in a place that is known.
+        before, quote, text = piece.rpartition(b'"')
+        if text.endswith(_EDGE):
+            tail = quote + text
+            text = before.rpartition(b'"')[2]
+            head = before[: len(before) - len(text)]
+        else:
+            head, tail = before + quote, b""
+        place = head + tail
+        if place in _harmless_places:
+            texts[piece] = text
+            continue
+        if place in _places_of_credentials:
+            if text[:1] not in (b"[", b"%"):  # else it may be redacted already
+                changed[piece] = head + _REDACTED + tail
+                continue
+        elif b":" not in tail and head[:-1].rstrip()[-1:] != b"[":  # else it is a name
+            _learn(place, head + _REDACTED + tail)
+        others.append(piece)
+    if not _are_plain(texts.values()):
+        others += [piece for piece, text in texts.items() if not _are_plain([text])]
+    for piece in others:
+        new = _renewed(piece, search, layer)
+        if new != piece:
+            changed[piece] = new
+    return changed
+
+
+def _are_plain(texts: Iterable[bytes]) -> bool:
+    return _PLAIN_TEXTS.fullmatch(_EDGE.join([*texts, b""])) is not None
+
+
 def _renewed(piece: bytes, search: CredentialSearch | None, layer: int) -> bytes:
     """Return a piece without credentials; with an edge before it where it does not tell by itself."""
-    # Mostly its last text is new, and stands in a place that is known.
-    end = piece.rfind(b'"') if piece.endswith(_EDGE) else len(piece)
-    start = piece.rfind(b'"', 0, max(0, end)) + 1
-    head, text, tail = piece[:start], piece[start:end], piece[end:]
-    place = head + tail
-    if place in _harmless_places:
-        if _PLAIN_TEXT.fullmatch(text):
-            return piece
-    elif place in _places_of_credentials:
-        if text[:1] not in (b"[", b"%"):  # else it may be redacted already
-            return head + _REDACTED + tail
-    elif b":" not in tail and head[:-1].rstrip()[-1:] != b"[":  # else it is a name
-        _learn(place, head + _REDACTED + tail)
     try:
         new = _judged(piece, search, layer)
     except _DOUBTS:

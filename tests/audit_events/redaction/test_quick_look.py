@@ -199,6 +199,16 @@ def test_what_was_harmless_is_remembered_in_its_place_only() -> None:
                 assert quick(value) == searched(value)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"), [("a_token", "[redacted]"), ("b_token", "[REDACTED]"), ("c_token", "%5Bredacted%5D")]
+)
+def test_what_is_redacted_already_stays_where_credentials_stood(name: str, text: str) -> None:
+    """It stays as it is written, also in a place that is known to hold credentials."""
+    for value in ("S", "T", text):
+        field = f'{{"{name}":"{value}","a":"b"}}'
+        assert quick(field) == searched(field)
+
+
 def test_texts_that_take_long_come_out_as_each_does_alone() -> None:
     """The work that many fields share ends before it is done; none of them is removed unread for that."""
     coded = "token=a&"
