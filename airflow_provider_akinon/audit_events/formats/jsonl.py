@@ -93,7 +93,8 @@ def _require_ascent(before: tuple[datetime, str], after: tuple[datetime, str]) -
 def unpacked_lines(file: IO[bytes]) -> Iterator[IO[bytes]]:
     """Give the lines of a file that went through gzip, each with its line break.
 
-    The pieces are larger than gzip's own, and Python has nothing to do between two lines: that halves the time.
+    The pieces are larger than gzip's own, and Python has nothing to do between two lines: that halves the time. It is
+    zlib that unpacks them, and zlib-ng that packed them, so that no error of one is hidden by the other.
     """
     with gzip.open(file) as unpacked, io.BufferedReader(cast(io.RawIOBase, unpacked), _UNPACKED) as lines:
         yield cast(IO[bytes], lines)
