@@ -20,7 +20,7 @@ from airflow_provider_akinon.archive_access import (
 )
 from airflow_provider_akinon.audit_events.archive import DEFAULT_PREFIX, Run, folder_prefix
 from airflow_provider_akinon.audit_events.errors import AkinonError, InvalidInput
-from airflow_provider_akinon.audit_events.export import share_arenas
+from airflow_provider_akinon.audit_events.export import share_arenas, sparing_older_objects
 from airflow_provider_akinon.audit_events.foreign_text import shown
 from airflow_provider_akinon.audit_events.model import kind_of, parse_instant
 from airflow_provider_akinon.audit_events.reconciling import Reconciled, Reconciler
@@ -381,7 +381,8 @@ class ReconcileAuditArchiveOperator(Killable, BaseOperator):
         self, reconciler: Reconciler, window: Reconciled, arguments: Mapping[str, Any], run: Run
     ) -> Archived:
         self.log.info("Exporting %s again", shown(window.stored.key, None))
-        archived = reconciler.export_again(window, arguments, run)
+        with sparing_older_objects():
+            archived = reconciler.export_again(window, arguments, run)
         self.log.info("%s: %d new events were stored", shown(str(archived.window.location), None), archived.added)
         if archived.source_changed is not None:
             self.log.warning("%s", archived.source_changed)

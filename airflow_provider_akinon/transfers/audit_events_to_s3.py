@@ -29,7 +29,7 @@ from airflow_provider_akinon.audit_events.archive import (
     require_conditional_writes,
 )
 from airflow_provider_akinon.audit_events.errors import InvalidInput
-from airflow_provider_akinon.audit_events.export import export_window, share_arenas
+from airflow_provider_akinon.audit_events.export import export_window, share_arenas, sparing_older_objects
 from airflow_provider_akinon.audit_events.model import Filters, Format, Source, Window, parse_timezone
 from airflow_provider_akinon.audit_events.redaction import Redaction
 from airflow_provider_akinon.audit_events.storing import Archived, Target, archive
@@ -182,7 +182,7 @@ class AuditEventsToS3Operator(Killable, BaseOperator):
                 _require_stored(target, window)
             require_conditional_writes(bucket, location.folder, arguments)
             self.log.info("Reading the audit events of %s from %s", window, source)
-            with api, export_window(api, window, filters, redaction, format_) as export:
+            with sparing_older_objects(), api, export_window(api, window, filters, redaction, format_) as export:
                 self.log.info("Read %d events, proved complete", export.count)
                 archived = archive(export, target, arguments, run_of(context))
         result = _result(archived, run_of(context))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from airflow_provider_akinon.audit_events.export.arenas import share_arenas
+from airflow_provider_akinon.audit_events.export.older_objects import sparing_older_objects
 from airflow_provider_akinon.audit_events.export.precision import Precision
 from airflow_provider_akinon.audit_events.export.proof import Draft, Encoded, Export, export_window
 from airflow_provider_akinon.audit_events.export.reader import LOOKAHEAD_SLICES, SLICE_PAGES, Count, Reader, Stretch
@@ -21,4 +22,5 @@ __all__ = [
     "Stretch",
     "export_window",
     "share_arenas",
+    "sparing_older_objects",
 ]

@@ -63,7 +63,7 @@ class DistinctUuids:
             self._file = tempfile.TemporaryFile(prefix="akinon-audit-events-")  # noqa: SIM115 - closed by __exit__
         self._run.sort()
         start = self._file.tell()
-        self._file.writelines(uuid + b"\n" for uuid in self._run)
+        self._file.write(b"\n".join([*self._run, b""]))
         self._file.flush()
         self._places.append((start, self._file.tell() - start))
         self._run.clear()

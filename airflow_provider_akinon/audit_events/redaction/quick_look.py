@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence, Set
-from typing import cast
+from typing import TypeVar, cast
 
 import msgspec
 
@@ -41,6 +41,8 @@ _FIRST = re.compile(rb'(\["[^"\n]*+")(?=, ?")')  # never the seam between two va
 _SCALAR = re.compile(r"([ \t\r]*+:[ \t\r]*+)([^ \t\r\n,{}\[\]]++)")
 _PLAIN_TEXTS = re.compile(rb"(?>(?:(?:https?://)?[^%b\1\2\3\n]*+\n)*)" % re.escape(MARKS.encode()))
 """Texts, each with a line feed after it, that hold no credential, whatever they say."""
+_PLAIN_VALUES = re.compile(rb'(?>(?:(?:null|\{\}|"(?:https?://)?[^%b\n]*+")\n)*)' % re.escape(MARKS.encode()))
+"""The JSON of values, with a line feed after each, that are such texts, or empty."""
 _PLAIN_FORM = re.compile(
     r"((?:(?:https?://[\w.\-]++(?::[0-9]++)?)?/[\w./~%\-]*+\?)?)[\w.~*+%\[\]\-]++=[\w.~*+%\[\]\-=&]*+", re.ASCII
 )
@@ -50,10 +52,12 @@ _MOST_REMEMBERED = 4096
 """The most pieces, and places in pieces, of fewer than `_SHORT` bytes that are remembered: as a rule half a megabyte
 in all, at most four."""
 _harmless_pieces: set[bytes] = set()
-_harmless_places: set[bytes] = set()
-_places_of_credentials: set[bytes] = set()
+_harmless_places: set[tuple[bytes, bytes, bytes]] = set()
+_places_of_credentials: set[tuple[bytes, bytes, bytes]] = set()
+"""Places of texts: what a piece holds before its last text, the quotation mark there, and what it holds after it."""
 
 _REDACTED = REDACTED.encode()
+T = TypeVar("T")
 _require_json = msgspec.json.Decoder(msgspec.Raw).decode
 _decode_string = msgspec.json.Decoder(str).decode
 _encode = msgspec.json.Encoder().encode
@@ -69,6 +73,11 @@ _DOUBTS = (_DoubtError, msgspec.DecodeError, UnicodeError)
 def redacted(json: bytes) -> bytes:
     """Return a field's JSON without credentials, also where it is broken."""
     return redacted_values([json])[0] if _is_whole(json) else _searched(json)
+
+
+def are_plain(values: Iterable[bytes]) -> bool:
+    """Tell whether fields' JSON are texts that surely hold no credential, or empty; False where it takes a look."""
+    return _PLAIN_VALUES.fullmatch(_EDGE.join([*values, b""])) is not None
 
 
 def redacted_values(values: list[bytes]) -> list[bytes]:
@@ -135,23 +144,21 @@ def _changed(pieces: Set[bytes], search: CredentialSearch | None, layer: int) ->
     others: list[bytes] = []
     for piece in pieces:
         # Mostly its last text is new, and stands in a place that is known.
-        before, quote, text = piece.rpartition(b'"')
-        if text.endswith(_EDGE):
+        head, quote, text = piece.rpartition(b'"')
+        tail = b""
+        if text[-1:] == _EDGE:
             tail = quote + text
-            text = before.rpartition(b'"')[2]
-            head = before[: len(before) - len(text)]
-        else:
-            head, tail = before + quote, b""
-        place = head + tail
+            head, quote, text = head.rpartition(b'"')
+        place = head, quote, tail
         if place in _harmless_places:
             texts[piece] = text
             continue
         if place in _places_of_credentials:
             if text[:1] not in (b"[", b"%"):  # else it may be redacted already
-                changed[piece] = head + _REDACTED + tail
+                changed[piece] = head + quote + _REDACTED + tail
                 continue
-        elif b":" not in tail and head[:-1].rstrip()[-1:] != b"[":  # else it is a name
-            _learn(place, head + _REDACTED + tail)
+        elif b":" not in tail and head.rstrip()[-1:] != b"[":  # else it is a name
+            _learn(place)
         others.append(piece)
     if not _are_plain(texts.values()):
         others += [piece for piece, text in texts.items() if not _are_plain([text])]
@@ -172,31 +179,30 @@ def _renewed(piece: bytes, search: CredentialSearch | None, layer: int) -> bytes
         new = _judged(piece, search, layer)
     except _DOUBTS:
         return _EDGE + piece
-    if new == piece:
+    if new == piece and len(piece) < _SHORT:
         _remember(piece, _harmless_pieces)
     return new
 
 
-def _learn(place: bytes, taken: bytes) -> None:
-    """Remember whether a text in this place is a credential.
-
-    ``place``: a piece whose last text is empty. ``taken``: the same where that text was a credential.
-    """
+def _learn(place: tuple[bytes, bytes, bytes]) -> None:
+    """Remember whether a text in this place is a credential. ``place``: what a piece holds around its last text."""
+    head, quote, tail = place
+    empty = head + quote + tail
     try:
-        judged = _judged(place, None, 0)
+        judged = _judged(empty, None, 0)
     except _DOUBTS:
         return
-    if judged == place:
-        _remember(place, _harmless_places)
-    elif judged == taken:
-        _remember(place, _places_of_credentials)
+    if len(empty) < _SHORT:
+        if judged == empty:
+            _remember(place, _harmless_places)
+        elif judged == head + quote + _REDACTED + tail:
+            _remember(place, _places_of_credentials)
 
 
-def _remember(piece: bytes, known: set[bytes]) -> None:
-    if len(piece) < _SHORT:
-        if len(known) >= _MOST_REMEMBERED:
-            known.pop()
-        known.add(piece)
+def _remember(new: T, known: set[T]) -> None:
+    if len(known) >= _MOST_REMEMBERED:
+        known.pop()
+    known.add(new)
 
 
 def _judged(piece: bytes, search: CredentialSearch | None, layer: int) -> bytes:

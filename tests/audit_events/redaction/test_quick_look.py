@@ -209,6 +209,28 @@ def test_what_is_redacted_already_stays_where_credentials_stood(name: str, text:
         assert quick(field) == searched(field)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/?token=S",
+        "token%3DS",
+        r"token\u003dS",
+        "Cookie: S",
+        "https://S@localhost/",
+        "https://a:S@localhost/",
+        r"{\"pin\":\"S\"}",
+        r"[[\"pin\",\"S\"]]",
+    ],
+)
+def test_no_text_that_may_hold_a_credential_is_passed_over(text: str) -> None:
+    """Each mark that comes with a credential makes a field be looked at, beside others that are plain."""
+    lines = [b'{"url":"%b"}' % url.encode() for url in ("https://localhost/", text, "/")]
+    first, middle, last = Redaction().lines(lines)
+
+    assert (first, last) == (lines[0], lines[2])
+    assert b"S" not in middle
+
+
 def test_texts_that_take_long_come_out_as_each_does_alone() -> None:
     """The work that many fields share ends before it is done; none of them is removed unread for that."""
     coded = "token=a&"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import hashlib
 import io
@@ -47,6 +48,7 @@ from tests.support.http_server import Server
 from tests.support.long import in_ci
 from tests.support.sealed import renamed
 from tests.support.servers import Connect
+from tests.support.spared import spared_at_each_step
 from tests.support.verbatim import answer_verbatim
 
 FORMATS = ("jsonl.gz", "jsonl", "parquet")
@@ -286,6 +288,19 @@ def test_late_again(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str) -> No
     assert reconcile(bucket, filled) == []
     assert list(by_window(objects(s3, bucket)).values()) == [sorted(shop.uuids(*filled))]
     assert len(objects(s3, bucket)) == len(receipts(s3, bucket)) == 4
+
+
+def test_airflows_objects_are_spared_while_a_window_is_read_again(
+    shop: Sandbox, filled: Span, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The collector does not hold up a repair with what Airflow brought into the process."""
+    export(bucket, *filled)
+    add(shop, filled, 1)
+    spared = spared_at_each_step(monkeypatch)
+    reconcile(bucket, filled, repair=True)
+
+    assert min(spared) > 100_000
+    assert gc.get_freeze_count() == 0
 
 
 def test_upload_arguments_of_repairs(shop: Sandbox, s3: LocalS3, filled: Span, bucket: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 
@@ -30,6 +31,7 @@ from tests.support.exporting import (
 )
 from tests.support.long import in_ci
 from tests.support.servers import Connect
+from tests.support.spared import spared_at_each_step
 from tests.support.wire import Wire
 from tests.support.worker import Worker
 
@@ -147,6 +149,19 @@ def test_a_write_would_have_been_seen(
     assert [line for line in wire.requests if line.startswith("PUT ") and PROBE_NAME not in line] == [
         f"PUT /{bucket}/{key.replace('=', '%3D')}" for key in (result["key"], result["receipt"])
     ]
+
+
+def test_airflows_objects_are_spared_while_a_window_is_read(
+    shop: Sandbox, connect: Connect, bucket: str, day: Span, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The collector does not hold up the threads that read with what Airflow brought into the process."""
+    spared = spared_at_each_step(monkeypatch)
+    connect(shop)
+    shop.insert([{"timestamp": day.start}])
+    assert export(bucket, *day)["count"] == 1
+
+    assert min(spared) > 100_000
+    assert gc.get_freeze_count() == 0
 
 
 def test_a_foreign_object_is_left_alone(shop: Sandbox, s3: LocalS3, connect: Connect, bucket: str, day: Span) -> None:

@@ -475,6 +475,17 @@ def test_a_record_that_is_no_event_names_itself(record: str) -> None:
     assert "[2026-01-30T21:00:00.000Z, 2026-01-31T21:00:00.000Z)" in str(error)
 
 
+@pytest.mark.parametrize("timestamp", ["9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+03:00"])
+def test_a_time_that_utc_does_not_have_names_its_event(timestamp: str) -> None:
+    """It can be in no window."""
+    record = f'{{"uuid": "{UUID_}", "timestamp": "{timestamp}"}}'
+    with Server(page(2, RECORD, record)) as server, client(server.url, attempts=1) as api:
+        error = failure(api, lambda api: api.count(WINDOW, Filters()))
+
+    assert isinstance(error, ProtocolError)
+    assert f"Event {UUID_} has the timestamp {timestamp.replace('T', ' ')}, which UTC has not" in str(error)
+
+
 def test_an_answer_that_broke_off_is_no_record_that_cannot_be_read() -> None:
     """What is not whole may have been cut on the way: it is asked for again."""
     whole = page(1, f'{{"uuid": "{UUID_}", "content": NaN}}').body
