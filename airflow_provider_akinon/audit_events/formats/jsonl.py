@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from mmap import mmap
-from operator import lt
 from typing import IO, cast
 
 from zlib_ng import zlib_ng
@@ -58,9 +57,8 @@ class Block:
         :raises ProtocolError: they do not strictly ascend by timestamp and uuid.
         """
         keys = [event[:2] for event in events]
-        if not all(map(lt, keys, keys[1:])):
-            for before, after in pairwise(keys):
-                _require_ascent(before, after)
+        for before, after in pairwise(keys):
+            _require_ascent(before, after)
         lines = [event.line for event in events]
         if redact:
             lines = redact(lines)

@@ -64,11 +64,11 @@ def parse_event(line: bytes, place: int | None = None) -> Event:
 
 
 def parse_events(lines: list[bytes]) -> list[Event]:
-    """Return the events of records, each on one line; valid ones take no call for each, and half the time.
+    """Return the events of records, each on one line.
 
     :raises ProtocolError: see `parse_event`.
     """
-    try:
+    try:  # without a call of `parse_event` for each, as nearly all are valid
         return [
             Event(fields.timestamp.astimezone(UTC), fields.uuid, line)
             for fields, line in zip(map(_decode_fields, lines), lines, strict=True)

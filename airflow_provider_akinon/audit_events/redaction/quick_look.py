@@ -47,17 +47,20 @@ _PLAIN_FORM = re.compile(
     r"((?:(?:https?://[\w.\-]++(?::[0-9]++)?)?/[\w./~%\-]*+\?)?)[\w.~*+%\[\]\-]++=[\w.~*+%\[\]\-=&]*+", re.ASCII
 )
 
+_Place = tuple[bytes, bytes, bytes]
+"""The place of a text: what a piece holds before its last text, the quotation mark there, and what it holds after it.
+"""
+_T = TypeVar("_T")
+
 _SHORT = 200
 _MOST_REMEMBERED = 4096
 """The most pieces, and places in pieces, of fewer than `_SHORT` bytes that are remembered: as a rule half a megabyte
 in all, at most four."""
 _harmless_pieces: set[bytes] = set()
-_harmless_places: set[tuple[bytes, bytes, bytes]] = set()
-_places_of_credentials: set[tuple[bytes, bytes, bytes]] = set()
-"""Places of texts: what a piece holds before its last text, the quotation mark there, and what it holds after it."""
+_harmless_places: set[_Place] = set()
+_places_of_credentials: set[_Place] = set()
 
 _REDACTED = REDACTED.encode()
-T = TypeVar("T")
 _require_json = msgspec.json.Decoder(msgspec.Raw).decode
 _decode_string = msgspec.json.Decoder(str).decode
 _encode = msgspec.json.Encoder().encode
@@ -82,7 +85,7 @@ def are_plain(values: Iterable[bytes]) -> bool:
 
 def redacted_values(values: list[bytes]) -> list[bytes]:
     """Return fields' JSON, all of it whole, without credentials; the same list where it holds none."""
-    found = _look(values, CredentialSearch(sum(map(len, values))))
+    found = _look(values, CredentialSearch(sum(map(len, values)))) if values else values
     if None not in found:
         return cast(list[bytes], found)
     return [_searched(bytes(old)) if new is None else new for old, new in zip(values, found, strict=True)]
@@ -184,22 +187,23 @@ def _renewed(piece: bytes, search: CredentialSearch | None, layer: int) -> bytes
     return new
 
 
-def _learn(place: tuple[bytes, bytes, bytes]) -> None:
-    """Remember whether a text in this place is a credential. ``place``: what a piece holds around its last text."""
+def _learn(place: _Place) -> None:
+    """Remember whether a text in this place is a credential."""
     head, quote, tail = place
     empty = head + quote + tail
+    if len(empty) >= _SHORT:
+        return
     try:
         judged = _judged(empty, None, 0)
     except _DOUBTS:
         return
-    if len(empty) < _SHORT:
-        if judged == empty:
-            _remember(place, _harmless_places)
-        elif judged == head + quote + _REDACTED + tail:
-            _remember(place, _places_of_credentials)
+    if judged == empty:
+        _remember(place, _harmless_places)
+    elif judged == head + quote + _REDACTED + tail:
+        _remember(place, _places_of_credentials)
 
 
-def _remember(new: T, known: set[T]) -> None:
+def _remember(new: _T, known: set[_T]) -> None:
     if len(known) >= _MOST_REMEMBERED:
         known.pop()
     known.add(new)

@@ -46,7 +46,7 @@ def redacted_records(lines: list[bytes], fields: Collection[str]) -> list[bytes]
     columns = {field: [record.get(field, _NULL) for record in records] for field in fields}
     looked_at = [field for field, column in columns.items() if not are_plain(column)]
     values: list[bytes] = [*chain.from_iterable(map(columns.__getitem__, looked_at))]
-    redacted = redacted_values(values) if values else values
+    redacted = redacted_values(values)
     if redacted is values:
         return lines
     rest = iter(redacted)

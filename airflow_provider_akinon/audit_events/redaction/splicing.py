@@ -119,24 +119,21 @@ def labelled(text: str, parent: Node, node: Node) -> tuple[list[str], list[Node]
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def fields_of(line: bytes) -> dict[str, msgspec.Raw] | None:
+def _fields_of(line: bytes) -> dict[str, msgspec.Raw] | None:
     """Return a record's fields; None where a field is there twice, or the record is not compact, or broken."""
     try:
         fields = _decode_fields(line)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
-    return fields if sum(map(len, fields.values())) + size_beside(fields) == len(line) else None
-
-
-def size_beside(names: Collection[str]) -> int:
-    """Return the bytes of a compact record of these fields beside their values; whatever else is in it adds some."""
-    return len("".join(names).encode()) + 4 * len(names) + 1
+    # Of a compact record; whatever else is in it adds some.
+    size = len("".join(fields).encode()) + 4 * len(fields) + 1 + sum(map(len, fields.values()))
+    return fields if size == len(line) else None
 
 
 def members_of(line: bytes) -> list[tuple[str, int, int, int]]:
     """Return a record's fields: name, where the member begins, where the value starts and ends."""
     end, members = 0, []
-    fields = fields_of(line)
+    fields = _fields_of(line)
     for name, value in (fields or {}).items():
         begin = end + 1
         start = begin + len(name.encode()) + 3
