@@ -91,7 +91,6 @@ NEAREST = {
     "audit_events/archive/window_receipts": [f"{_UNIT}/storing/test_history.py"],
     "audit_events/errors": [f"{_UNIT}/test_errors.py"],
     "audit_events/export/arenas": [f"{_UNIT}/export/test_arenas.py"],
-    "audit_events/export/older_objects": [f"{_UNIT}/export/test_older_objects.py"],
     "audit_events/export/precision": [f"{_UNIT}/export/test_precision.py"],
     "audit_events/export/proof": [f"{_UNIT}/export"],
     "audit_events/export/reader": [f"{_UNIT}/export"],
